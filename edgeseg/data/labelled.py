@@ -1,0 +1,93 @@
+"""Labelled frames: `images/` with `masks/` or `labels/` beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.data.images import image_files, read_frame, read_mask
+from edgeseg.errors import UsageError, nearest
+
+__all__ = ["LabelledFrames", "find_data_set", "open_labelled"]
+
+Frame = npt.NDArray[np.uint8]
+KNOWN = ("camvid",)
+
+
+@dataclass(frozen=True)
+class LabelledFrames:
+    """Pairs of an image and its mask, in the order of the images' paths."""
+
+    pairs: tuple[tuple[Path, Path], ...]
+    num_classes: int
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def read(self, index: int) -> tuple[Frame, Frame]:
+        """Frame `(H, W, 3)` uint8 BGR and mask `(H, W)` uint8, 255 where void.
+
+        Raises:
+            UsageError: The sizes differ, or the mask holds an id that is no class.
+        """
+        image, mask = self.pairs[index]
+        frame, label = read_frame(image), read_mask(mask, self.num_classes)
+        if frame.shape[:2] != label.shape:
+            raise UsageError(f"{image} is {frame.shape[1]}x{frame.shape[0]}, its mask {label.shape[1]}x{label.shape[0]}.")
+        return frame, label
+
+    def __iter__(self) -> Iterator[tuple[Frame, Frame]]:
+        return (self.read(index) for index in range(len(self)))
+
+
+def find_data_set(name: str) -> Path:
+    """The folder of a data set known by name, below `$EDGESEG_DATA` or `../shared/data`.
+
+    Raises:
+        UsageError: The name is unknown, or its folder is in neither place.
+    """
+    if name not in KNOWN:
+        raise UsageError(f"'{name}' is neither a folder nor a known data set.", hint=nearest(name, KNOWN))
+    roots = [Path(os.environ["EDGESEG_DATA"])] if os.environ.get("EDGESEG_DATA") else []
+    roots.append(Path("../shared/data"))
+    for root in roots:
+        if (root / name).is_dir():
+            return root / name
+    looked = " and ".join(str(root / name) for root in roots)
+    raise UsageError(
+        f"The data set '{name}' was not found; looked for {looked}.",
+        hint="Set EDGESEG_DATA to the folder above it, or pass a folder that holds images/ and labels/.",
+    )
+
+
+def open_labelled(folder: str | Path, num_classes: int) -> LabelledFrames:
+    """Pair the images of a folder with its masks, by the stem of their names.
+
+    Args:
+        folder: Holds `images/` and `masks/` or `labels/`, with the same subfolders.
+        num_classes: Ids from 0 to this less one count, 255 is void.
+
+    Raises:
+        UsageError: A folder is missing or empty, or an image has no mask.
+    """
+    folder = Path(folder)
+    images = folder / "images"
+    masks = next((folder / name for name in ("masks", "labels") if (folder / name).is_dir()), None)
+    if not images.is_dir() or masks is None:
+        raise UsageError(f"{folder} is no labelled data set.", hint="It needs a folder images/ and a folder masks/ or labels/.")
+    by_stem = {path.relative_to(masks).with_suffix(""): path for path in image_files(masks)}
+    pairs = [(path, by_stem.get(path.relative_to(images).with_suffix(""))) for path in image_files(images)]
+    if not pairs:
+        raise UsageError(f"There are no images in {images}.")
+    lonely = [image for image, mask in pairs if mask is None]
+    if lonely:
+        raise UsageError(
+            f"{len(lonely)} of {len(pairs)} images have no mask in {masks}, the first is {lonely[0].name}.",
+            hint="A mask has its image's name, with .png at the end.",
+        )
+    return LabelledFrames(tuple((image, mask) for image, mask in pairs if mask is not None), num_classes)

@@ -1,0 +1,73 @@
+"""Accuracy: confusion matrices, intersection over union, agreement between two class maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.errors import UsageError
+from edgeseg.labels import VOID
+
+__all__ = ["ConfusionMatrix"]
+
+ClassMap = npt.NDArray[np.uint8]
+
+
+@dataclass
+class ConfusionMatrix:
+    """Pixels by label (rows) and prediction (columns), summed over frames.
+
+    Sums are exact and mergeable; scores are those of the whole set, not a mean over frames.
+    """
+
+    counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, num_classes: int) -> ConfusionMatrix:
+        """A matrix of zeros, `(num_classes, num_classes)`."""
+        return cls(np.zeros((num_classes, num_classes), np.int64))
+
+    def update(self, prediction: ClassMap, label: ClassMap) -> None:
+        """Add one frame.
+
+        Args:
+            prediction: `(H, W)` uint8 class indices.
+            label: `(H, W)` uint8 class indices; pixels with 255 are left out.
+
+        Raises:
+            UsageError: Shapes differ, or an index is no class.
+        """
+        if prediction.shape != label.shape:
+            raise UsageError(f"The prediction is {prediction.shape}, the label {label.shape}; they must be equal.")
+        classes = len(self.counts)
+        scored = label != VOID
+        truth, guess = label[scored], prediction[scored]
+        if truth.size and max(int(truth.max()), int(guess.max())) >= classes:
+            raise UsageError(f"Found class {max(int(truth.max()), int(guess.max()))}, but there are {classes} classes.")
+        flat = truth.astype(np.int64) * classes + guess
+        self.counts += np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
+
+    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
+        return ConfusionMatrix(self.counts + other.counts)
+
+    def class_iou(self) -> npt.NDArray[np.float64]:
+        """IoU per class, 0 to 1; NaN for a class in neither labels nor predictions."""
+        hits = np.diag(self.counts).astype(np.float64)
+        union = self.counts.sum(0) + self.counts.sum(1) - np.diag(self.counts)
+        return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+    def miou(self) -> float:
+        """Mean IoU over the classes that occur, 0 to 1; NaN without any pixel."""
+        iou = self.class_iou()
+        return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+
+    def pixel_accuracy(self) -> float:
+        """Share of scored pixels with the right class, 0 to 1; NaN without any pixel."""
+        total = self.counts.sum()
+        return float(np.trace(self.counts) / total) if total else float("nan")
+
+    def class_share(self) -> npt.NDArray[np.float64]:
+        """Share of scored pixels that each class has in the labels, 0 to 1."""
+        return self.counts.sum(1) / max(1, int(self.counts.sum()))

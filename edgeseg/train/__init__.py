@@ -1,0 +1,1 @@
+"""Training in torch: recipes, augmentation, and a loop that can be interrupted and resumed."""

