@@ -1,0 +1,8 @@
+"""Engine libraries behind one narrow seam. Nothing is imported until it is picked."""
+
+from __future__ import annotations
+
+from edgeseg.backends.base import Backend, Engine, EngineOptions, Session, Ticket
+from edgeseg.backends.table import BACKENDS, installed_backends, open_backend
+
+__all__ = ["BACKENDS", "Backend", "Engine", "EngineOptions", "Session", "Ticket", "installed_backends", "open_backend"]

@@ -1,0 +1,167 @@
+"""The card: what an artefact is, what it was made from, and what was measured on it.
+
+In ONNX files the card lies in `metadata_props` under `KEY`; beside an engine it is `<engine>.json`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from edgeseg.errors import ModelFileError
+from edgeseg.files import write_bytes
+
+__all__ = [
+    "KEY",
+    "Card",
+    "Dialect",
+    "PixelFormat",
+    "Precision",
+    "Preprocess",
+    "Resize",
+    "Upsample",
+    "card_path",
+    "decode_card",
+    "encode_card",
+    "read_card",
+    "write_card",
+]
+
+KEY = "edgeseg.card"
+SCHEMA = "edgeseg.card/1"
+
+PixelFormat = Literal["bgr", "rgb", "bgrx"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+Dialect = Literal["float", "u8-asym", "u8-asym-reduced", "s8-sym"]
+Upsample = Literal["full", "half", "none"]
+Triple = tuple[float, float, float]
+Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+
+class Resize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How frames get to the network's size.
+
+    Attributes:
+        mode: `stretch` ignores the aspect ratio, `letterbox` pads with 128, `crop` cuts the longer side evenly.
+        interpolation: Of the frames; class maps always go back by nearest neighbour.
+    """
+
+    mode: Literal["stretch", "letterbox", "crop"] = "stretch"
+    interpolation: Literal["linear", "area", "nearest"] = "linear"
+
+
+class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What lies between a camera's frame and the network's input: `(frame - mean) / std`, per channel.
+
+    Attributes:
+        pixel_format: Of the uint8 frames that a session takes.
+        channels: Order in which the network was trained.
+        mean, std: For pixel values 0 to 255, in the order of `channels`.
+        resize: How frames get to the network's size.
+    """
+
+    pixel_format: PixelFormat = "bgr"
+    channels: Literal["rgb", "bgr"] = "rgb"
+    mean: Triple = (128.0, 128.0, 128.0)
+    std: Triple = (128.0, 128.0, 128.0)
+    resize: Resize = Resize()
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """The card of one artefact.
+
+    Attributes:
+        kind: `graph` as exported, `prepared` for calibration, `quantized` with Q/DQ nodes, `engine` as built.
+        model: Zoo name, or the stem of the file that the artefact came from.
+        network: Name in the registry, empty for foreign graphs.
+        options: Options of the network.
+        classes: Names in the order of their indices.
+        palette: One RGB colour per class.
+        size_hw: Height and width of the network's input, None while symbolic.
+        batch: Frames per call of an engine.
+        logit: `softmax` for one channel per class; `threshold` for a single channel whose class is 1 above `threshold`.
+        threshold: On the channel as the graph gives it (a probability is turned into a logit when it is cut off).
+        upsampling: Coordinates of the last bilinear resize.
+        upsample: Size at which the best class is picked: `full`, `half` or `none` (the decoder's own).
+        sha256: Of the engine file itself; empty in other artefacts, whose card lies inside.
+        made_from: sha256 of what the artefact was made from, by role: `weights`, `graph`, `prepared`, `ranges`.
+        tools: Version by tool.
+        measured: Results by what was measured.
+        licence: By what it covers: `code`, `weights`, `data`.
+    """
+
+    schema: str = SCHEMA
+    kind: Literal["graph", "prepared", "quantized", "engine"]
+    model: str
+    network: str = ""
+    options: dict[str, Any] = {}
+    classes: tuple[str, ...]
+    palette: tuple[tuple[Byte, Byte, Byte], ...]
+    size_hw: tuple[int, int] | None = None
+    batch: int = 1
+    preprocess: Preprocess = Preprocess()
+    logit: Literal["softmax", "threshold"] = "softmax"
+    threshold: float = 0.0
+    upsampling: Literal["align_corners", "half_pixel", "asymmetric"] = "half_pixel"
+    upsample: Upsample = "half"
+    sha256: str = ""
+    backend: str = ""
+    precision: Precision = "fp32"
+    dialect: Dialect = "float"
+    calibrator: str = ""
+    made_from: dict[str, str] = {}
+    tools: dict[str, str] = {}
+    measured: dict[str, Any] = {}
+    licence: dict[str, str] = {}
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes a class map may hold."""
+        return len(self.classes)
+
+
+def encode_card(card: Card) -> str:
+    """The card as one line of JSON."""
+    return msgspec.json.encode(card).decode()
+
+
+def decode_card(text: str | bytes, *, where: str) -> Card:
+    """The card in `text`.
+
+    Raises:
+        ModelFileError: It is no card of this version; `where` names the file.
+    """
+    try:
+        card = msgspec.json.decode(text, type=Card)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise ModelFileError(f"The card of {where} can't be read: {error}.", hint="Build it anew with edgeseg build.") from error
+    if card.schema != SCHEMA:
+        raise ModelFileError(f"The card of {where} has schema {card.schema}; this edgeseg reads {SCHEMA}.")
+    return card
+
+
+def card_path(engine: Path) -> Path:
+    """Where the card of an engine lies: the engine's whole name and `.json`."""
+    return engine.with_name(engine.name + ".json")
+
+
+def read_card(engine: Path) -> Card:
+    """The card beside an engine.
+
+    Raises:
+        ModelFileError: There is none, or it can't be read.
+    """
+    path = card_path(engine)
+    if not path.is_file():
+        raise ModelFileError(
+            f"The engine {engine} has no card; {path.name} was expected beside it.",
+            hint="Build engines with edgeseg build, and move both files together.",
+        )
+    return decode_card(path.read_bytes(), where=str(engine))
+
+
+def write_card(engine: Path, card: Card) -> None:
+    """Write the card of an engine beside it, whole or not at all."""
+    write_bytes(card_path(engine), msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")

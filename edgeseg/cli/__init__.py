@@ -1,0 +1,105 @@
+"""The command line: the only place that prints, exits and parses arguments.
+
+One file per command, imported when it is called: it parses, calls one library function, and prints.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from edgeseg import __version__
+from edgeseg.cli.report import fail, set_up_logging
+from edgeseg.errors import EdgesegError, nearest
+
+__all__ = ["main"]
+
+#: Command to `module:command`, in the order of a user's road.
+COMMANDS = {
+    "models": "edgeseg.cli.models:models",
+    "train": "edgeseg.cli.train:train",
+    "export": "edgeseg.cli.export:export",
+    "calibrate": "edgeseg.cli.calibrate:calibrate",
+    "quantize": "edgeseg.cli.quantize:quantize",
+    "build": "edgeseg.cli.build:build",
+    "inspect": "edgeseg.cli.inspect:inspect",
+    "compare": "edgeseg.cli.compare:compare",
+    "eval": "edgeseg.cli.eval:eval_",
+    "run": "edgeseg.cli.run:run",
+    "bench": "edgeseg.cli.bench:bench",
+    "doctor": "edgeseg.cli.doctor:doctor",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is called or asked for its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"There is no command '{args[0]}'. {nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="edgeseg")
+@click.option("-v", "--verbose", count=True, help="Tell what happens on stderr; twice tells all.")
+def cli(verbose: int) -> None:
+    """Get a segmentation network off the training machine and onto a camera.
+
+    \b
+    Examples:
+      edgeseg build --int8                     the default network as a gated INT8 engine for this machine
+      edgeseg run street.mp4                   segment a video with the engine that was built last
+      edgeseg build net.onnx --int8 --calib frames/ --classes 'road,car,sky'
+      edgeseg doctor                           what would work on this machine, and what is missing
+    """
+    set_up_logging(verbose)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code (see `edgeseg.errors`; 130 when interrupted)."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in args if word in COMMANDS), "")
+    as_json = "--json" in args
+    try:
+        cli.main(args, prog_name="edgeseg", standalone_mode=False)
+    except EdgesegError as error:
+        return fail(command, error, as_json=as_json)
+    except click.ClickException as error:
+        usage = EdgesegError(error.format_message())
+        usage.exit_code = error.exit_code
+        usage.hint = f"See: edgeseg {command} --help".replace("  ", " ")
+        return fail(command, usage, as_json=as_json)
+    except click.exceptions.Exit as request:
+        return request.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        interrupted = EdgesegError("Interrupted. What was finished before stays.")
+        interrupted.exit_code = 130
+        return fail(command, interrupted, as_json=as_json)
+    except OSError as error:
+        return fail(command, _from_os(error), as_json=as_json)
+    except MemoryError:
+        return fail(command, EdgesegError("Out of memory.", hint="Choose a smaller --imgsz."), as_json=as_json)
+    return 0
+
+
+def _from_os(error: OSError) -> EdgesegError:
+    where = f": {error.filename}" if error.filename else ""
+    hints = {28: "Free some space, or write elsewhere with -o. What was there before is unchanged.",
+             30: "Write elsewhere with -o.", 13: "Write elsewhere with -o, or change its permissions."}  # fmt: skip
+    return EdgesegError(f"{error.strerror or error}{where}.", hint=hints.get(error.errno or 0, ""))

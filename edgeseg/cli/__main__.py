@@ -1,0 +1,5 @@
+"""`python -m edgeseg.cli`."""
+
+from edgeseg.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,96 @@
+"""How commands speak: JSON or tables on stdout, progress, logs and errors on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from edgeseg.errors import EdgesegError
+
+__all__ = ["fail", "json_option", "print_json", "print_table", "progress", "say", "set_up_logging"]
+
+#: The option that every reporting command has.
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
+
+
+def set_up_logging(verbose: int) -> None:
+    """Send the library's log to stderr: warnings, with -v what happens, with -vv everything."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr, so that stdout stays clean."""
+    click.echo(text, err=True)
+
+
+def print_json(command: str, report: Any) -> None:
+    """Print a report, a dict or a msgspec Struct, as one JSON object with its schema; NaN becomes null."""
+    body = msgspec.to_builtins(report)
+    click.echo(msgspec.json.encode({"schema": f"edgeseg.{command}/1", **body}).decode())
+
+
+def fail(command: str, error: EdgesegError, *, as_json: bool) -> int:
+    """Tell an error, as JSON where that was asked for, and return its exit code."""
+    if as_json:
+        described = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        print_json(command or "edgeseg", {**getattr(error, "report", {}), "error": described})
+    click.secho(f"error: {error.message}", err=True, fg="red")
+    if error.hint:
+        click.echo(error.hint, err=True)
+    return error.exit_code
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout; columns of numbers are set flush right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _is_number(text: str) -> bool:
+    return text in ("", "-") or text.lstrip("+-").replace(".", "").replace(",", "").rstrip(" %x").isdigit()
+
+
+@contextlib.contextmanager
+def progress(title: str) -> Iterator[Callable[[float, str], None]]:
+    """A bar on stderr. Gives a function that takes the share done, 0 to 1, and a word on where it stands.
+
+    Without a terminal it writes a line every ten seconds.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(title)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0, note="")
+        yield lambda share, note: bar.update(task, completed=share, note=note)
+
+
+def _lines(title: str) -> Callable[[float, str], None]:
+    last = time.monotonic()
+
+    def update(share: float, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > 10:
+            last = time.monotonic()
+            say(f"{title}: {share:.0%} {note}")
+
+    return update
