@@ -136,7 +136,9 @@ def decode_card(text: str | bytes, *, where: str) -> Card:
     try:
         card = msgspec.json.decode(text, type=Card)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise ModelFileError(f"The card of {where} can't be read: {error}.", hint="Build it anew with edgeseg build.") from error
+        raise ModelFileError(
+            f"The card of {where} can't be read: {error}.", hint="Build it anew with edgeseg build."
+        ) from error
     if card.schema != SCHEMA:
         raise ModelFileError(f"The card of {where} has schema {card.schema}; this edgeseg reads {SCHEMA}.")
     return card

@@ -56,7 +56,9 @@ class ConfusionMatrix:
         """IoU per class, 0 to 1; NaN for a class in neither labels nor predictions."""
         hits = np.diag(self.counts).astype(np.float64)
         union = self.counts.sum(0) + self.counts.sum(1) - np.diag(self.counts)
-        return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+        iou = np.full(len(hits), np.nan)
+        np.divide(hits, union, out=iou, where=union > 0)
+        return iou
 
     def miou(self) -> float:
         """Mean IoU over the classes that occur, 0 to 1; NaN without any pixel."""
@@ -70,4 +72,5 @@ class ConfusionMatrix:
 
     def class_share(self) -> npt.NDArray[np.float64]:
         """Share of scored pixels that each class has in the labels, 0 to 1."""
-        return self.counts.sum(1) / max(1, int(self.counts.sum()))
+        share: npt.NDArray[np.float64] = self.counts.sum(1) / max(1, int(self.counts.sum()))
+        return share

@@ -27,7 +27,9 @@ class GraphMaker:
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=f"n{len(self.nodes)}", **attributes))
         return name
 
-    def conv(self, x: str, cin: int, cout: int, kernel: int = 1, *, stride: int = 1, groups: int = 1, act: str = "") -> str:
+    def conv(
+        self, x: str, cin: int, cout: int, kernel: int = 1, *, stride: int = 1, groups: int = 1, act: str = ""
+    ) -> str:
         shape = (cout, cin // groups, kernel, kernel)
         weight = self.rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape).astype(np.float32)
         bias = self.rng.normal(0, 0.1, cout).astype(np.float32)
@@ -41,7 +43,9 @@ class GraphMaker:
             return self.node("Clip", y, *limits)
         return self.node("Relu", y) if act == "relu" else y
 
-    def model(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto], opset: int = 17) -> onnx.ModelProto:
+    def model(
+        self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto], opset: int = 17
+    ) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "tiny", inputs, outputs, self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
         onnx.checker.check_model(model, full_check=True)
@@ -72,12 +76,18 @@ def tiny_prepared(height: int = 32, width: int = 48, *, seed: int = 0, batch: in
     m.nodes.append(
         helper.make_node(
             "Conv",
-            [y, m.constant(m.rng.normal(0, 0.3, (CLASSES, 16, 1, 1)).astype(np.float32)), m.constant(np.zeros(CLASSES, np.float32))],
+            [
+                y,
+                m.constant(m.rng.normal(0, 0.3, (CLASSES, 16, 1, 1)).astype(np.float32)),
+                m.constant(np.zeros(CLASSES, np.float32)),
+            ],
             ["logits"],
             name="classifier",
             kernel_shape=[1, 1],
         )
     )
     pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [batch, 3, height, width])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CLASSES, -(-height // 4), -(-width // 4)])
+    logits = helper.make_tensor_value_info(
+        "logits", TensorProto.FLOAT, [batch, CLASSES, -(-height // 4), -(-width // 4)]
+    )
     return m.model([pixels], [logits])

@@ -38,7 +38,9 @@ class LabelledFrames:
         image, mask = self.pairs[index]
         frame, label = read_frame(image), read_mask(mask, self.num_classes)
         if frame.shape[:2] != label.shape:
-            raise UsageError(f"{image} is {frame.shape[1]}x{frame.shape[0]}, its mask {label.shape[1]}x{label.shape[0]}.")
+            raise UsageError(
+                f"{image} is {frame.shape[1]}x{frame.shape[0]}, its mask {label.shape[1]}x{label.shape[0]}."
+            )
         return frame, label
 
     def __iter__(self) -> Iterator[tuple[Frame, Frame]]:
@@ -79,7 +81,9 @@ def open_labelled(folder: str | Path, num_classes: int) -> LabelledFrames:
     images = folder / "images"
     masks = next((folder / name for name in ("masks", "labels") if (folder / name).is_dir()), None)
     if not images.is_dir() or masks is None:
-        raise UsageError(f"{folder} is no labelled data set.", hint="It needs a folder images/ and a folder masks/ or labels/.")
+        raise UsageError(
+            f"{folder} is no labelled data set.", hint="It needs a folder images/ and a folder masks/ or labels/."
+        )
     by_stem = {path.relative_to(masks).with_suffix(""): path for path in image_files(masks)}
     pairs = [(path, by_stem.get(path.relative_to(images).with_suffix(""))) for path in image_files(images)]
     if not pairs:

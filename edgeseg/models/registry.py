@@ -48,7 +48,9 @@ def create_model(name: str, *, num_classes: int, **options: Any) -> nn.Module:
     if name not in _FACTORIES:
         raise UsageError(f"There is no model '{name}'.", hint=nearest(name, _FACTORIES))
     if not 1 <= num_classes <= 255:
-        raise UsageError(f"num_classes is {num_classes}; class maps are uint8 and 255 is void, so 1 to 255 is possible.")
+        raise UsageError(
+            f"num_classes is {num_classes}; class maps are uint8 and 255 is void, so 1 to 255 is possible."
+        )
     factory = _FACTORIES[name]
     known = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for option in options:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -34,14 +35,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise ModelFileError(f"There is no weights file at {path}.")
     try:
         if path.suffix == ".safetensors":
-            state = load_file(path)
+            state: dict[str, Any] = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).split("\n")[0]
         raise ModelFileError(
             f"The weights {path} could not be read: {reason}",
-            hint="A .pth file may hold tensors only: code in it is not run. Save the network's state_dict() and pass that.",
+            hint="A .pth file may hold tensors only: code in it is not run. "
+            "Save the network's state_dict() and pass that.",
         ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(state.get(wrapper), dict):

@@ -59,4 +59,4 @@ def _colour(frame: UInt8, settings: Augment, rng: np.random.Generator) -> UInt8:
     image = grey + (image - grey) * saturation
     middle = grey.mean()
     image = middle + (image - middle) * contrast
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 255), np.uint8)

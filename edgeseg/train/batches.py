@@ -78,4 +78,4 @@ def class_frequency(frames: LabelledFrames) -> np.ndarray:
     for _, mask in frames:
         counts += np.bincount(mask.ravel(), minlength=256)
     scored = counts[: frames.num_classes]
-    return scored / max(1, scored.sum())
+    return np.asarray(scored / max(1, int(scored.sum())))

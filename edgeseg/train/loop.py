@@ -93,8 +93,8 @@ class _Run:
         elif recipe.backbone_weights not in ("imagenet", "none") and not resume:
             load_weights(net, recipe.backbone_weights)
         self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        decay = recipe.optimizer.ema
-        self.averaged = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        ema = get_ema_multi_avg_fn(recipe.optimizer.ema)  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(self.net, multi_avg_fn=ema, use_buffers=True)
         self.steps = len(self.training) // recipe.batch
         self.optimizer, self.schedule = self._optimizer()
         self.step, self.best, self.miou = 0, float("nan"), float("nan")
@@ -181,7 +181,9 @@ class _Run:
     def _load(self) -> None:
         path = self.out / "last.ckpt"
         if not path.is_file():
-            raise UsageError(f"There is nothing to resume: {path} does not exist.", hint="Leave out --resume to start anew.")
+            raise UsageError(
+                f"There is nothing to resume: {path} does not exist.", hint="Leave out --resume to start anew."
+            )
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["recipe"] != msgspec.json.encode(self.recipe).decode():
             raise UsageError(

@@ -58,10 +58,7 @@ def _efficientnet_key(key: str) -> str:
 def split_parameters(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The parameters of the backbones inside `net`, and the others."""
     inside = {
-        id(parameter)
-        for module in net.modules()
-        if isinstance(module, Backbone)
-        for parameter in module.parameters()
+        id(parameter) for module in net.modules() if isinstance(module, Backbone) for parameter in module.parameters()
     }
     parameters = list(net.parameters())
     return [p for p in parameters if id(p) in inside], [p for p in parameters if id(p) not in inside]
