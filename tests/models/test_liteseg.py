@@ -1,0 +1,69 @@
+"""LiteSeg: the authors' network, bit by bit, and its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgeseg.models import create_model, load_weights
+from tests.models.reference import DATA, published_keys, published_state
+
+
+def test_logits_are_those_of_the_published_network(tmp_path: Path) -> None:
+    torch.save(published_state(), tmp_path / "published.pth")
+    net = load_weights(create_model("liteseg-mobilenetv2", num_classes=19), tmp_path / "published.pth")
+    pixels = np.random.default_rng(7).normal(0, 1, (1, 3, 192, 320)).astype(np.float32)
+    with torch.no_grad():
+        logits = net(torch.from_numpy(pixels)).numpy()[:, :, ::4, ::4]
+    expected = np.load(DATA / "liteseg_mobilenet_logits.npz")["logits"]
+    assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < 1e-4
+
+
+def test_keys_and_shapes_are_the_published_ones_in_order() -> None:
+    own = {k: list(v.shape) for k, v in create_model("liteseg-mobilenetv2", num_classes=19).state_dict().items()}
+    published = {k: shape for k, shape in published_keys().items() if ".classifier." not in k}
+    assert list(own.items()) == list(published.items())
+
+
+NETWORKS: list[tuple[str, dict[str, Any]]] = [
+    ("liteseg-mobilenetv2", {}),
+    ("liteseg-mobilenetv2", {"width": 0.35}),
+    ("liteseg-mobilenetv2", {"width": 1.4, "skip16": True}),
+    ("liteseg-efficientnet-lite0", {}),
+    ("liteseg-efficientnet-lite0", {"skip16": True, "upsampling": "half_pixel"}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), NETWORKS, ids=lambda value: str(value))
+@pytest.mark.parametrize("size_hw", [(64, 96), (90, 121), (33, 47)], ids="{0[0]}x{0[1]}".format)
+def test_logits_have_the_size_of_the_input(name: str, options: dict[str, Any], size_hw: tuple[int, int]) -> None:
+    net = create_model(name, num_classes=5, **options)
+    height, width = size_hw
+    with torch.no_grad():
+        pixels = torch.zeros(2, 3, height, width)
+        low, full = net.forward_low(pixels), net(pixels)
+    assert full.shape == (2, 5, height, width)
+    assert low.shape == (2, 5, -(-height // 4), -(-width // 4))
+
+
+def test_the_width_multiplier_changes_the_channels_as_in_the_paper() -> None:
+    narrow, paper = (create_model("liteseg-mobilenetv2", num_classes=2, width=w).mobile_features for w in (0.5, 1.0))
+    assert paper.channels == {2: 16, 4: 24, 8: 32, 16: 96, 32: 1280}
+    assert narrow.channels == {2: 8, 4: 16, 8: 16, 16: 48, 32: 1280}
+
+
+def test_upsampling_changes_the_logits_of_the_same_weights() -> None:
+    weights = {key: value for key, value in published_state().items() if ".classifier." not in key}
+    pixels = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (1, 3, 64, 64)).astype(np.float32))
+    logits = []
+    for upsampling in ("align_corners", "half_pixel"):
+        net = create_model("liteseg-mobilenetv2", num_classes=19, upsampling=upsampling)
+        net.load_state_dict(weights)
+        with torch.no_grad():
+            logits.append(net(pixels))
+    assert float((logits[0] - logits[1]).norm() / logits[0].norm()) > 0.01

@@ -1,0 +1,168 @@
+"""Weights files: loaded by key, never run, refused with what does not fit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgeseg.errors import ModelFileError
+from edgeseg.models import create_model, load_weights, save_weights
+from edgeseg.models.weights import read_state_dict
+from tests.models.reference import published_state
+
+
+@pytest.fixture
+def net() -> Any:
+    torch.manual_seed(3)
+    return create_model("liteseg-mobilenetv2", num_classes=3, width=0.25)
+
+
+def fresh() -> Any:
+    torch.manual_seed(4)
+    return create_model("liteseg-mobilenetv2", num_classes=3, width=0.25)
+
+
+def assert_same_weights(one: Any, other: Any) -> None:
+    assert list(one.state_dict()) == list(other.state_dict())
+    for (key, value), second in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(value, second), key
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        pytest.param(lambda state: state, id="a plain state dict"),
+        pytest.param(lambda state: {f"module.{k}": v for k, v in state.items()}, id="saved from DataParallel"),
+        pytest.param(lambda state: {f"_orig_mod.{k}": v for k, v in state.items()}, id="saved from a compiled network"),
+        pytest.param(lambda state: {"state_dict": state, "epoch": 7}, id="beside the epoch, as state_dict"),
+        pytest.param(lambda state: {"model": state, "optimizer": {"lr": 0.1}}, id="beside the optimizer, as model"),
+        pytest.param(
+            lambda state: {"state_dict": {f"module.{k}": v for k, v in state.items()}},
+            id="wrapped and from DataParallel",
+        ),
+        pytest.param(
+            lambda state: {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
+            id="from before batches were counted",
+        ),
+    ],
+)
+@pytest.mark.parametrize("new_format", [True, False], ids=["zip format", "format before torch 1.6"])
+def test_checkpoints_load_by_key(
+    net: Any, tmp_path: Path, wrap: Callable[[dict[str, Any]], dict[str, Any]], new_format: bool
+) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(wrap(net.state_dict()), path, _use_new_zipfile_serialization=new_format)
+    assert_same_weights(load_weights(fresh(), path), net)
+
+
+def test_safetensors_come_back_as_they_were(net: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_weights(net, path, {"note": "kept"})
+    assert_same_weights(load_weights(fresh(), path), net)
+
+
+def test_the_unused_classifier_is_dropped_with_a_log_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "published.pth"
+    state = published_state()
+    torch.save(state, path)
+    with caplog.at_level(logging.INFO, "edgeseg"):
+        net = load_weights(create_model("liteseg-mobilenetv2", num_classes=19), path)
+    assert "mobile_features.classifier.1.weight" in caplog.text
+    own = net.state_dict()
+    assert list(own) == [key for key in state if ".classifier." not in key]
+    assert all(torch.equal(own[key], state[key]) for key in own)
+
+
+class WritesMarker:
+    """An object whose unpickling writes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("through_torch", [True, False], ids=["inside torch's archive", "as a bare pickle"])
+def test_a_pickle_with_code_is_refused_and_the_code_not_run(tmp_path: Path, through_torch: bool) -> None:
+    path, marker = tmp_path / "net.pth", tmp_path / "marker"
+    content = {"last_conv.6.bias": torch.zeros(3), "extra": WritesMarker(marker)}
+    if through_torch:
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps({"extra": WritesMarker(marker)}, protocol=2))
+    with pytest.raises(ModelFileError, match="could not be read"):
+        load_weights(fresh(), path)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(WritesMarker(marker)))
+    assert marker.exists(), "the pickle would have written the marker"
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99], ids="{:.0%} of the file".format)
+def test_a_truncated_file_is_refused(net: Any, tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"net{suffix}"
+    if suffix == ".pth":
+        torch.save(net.state_dict(), path)
+    else:
+        save_weights(net, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ModelFileError, match="could not be read"):
+        load_weights(fresh(), path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"no weights file at .*absent\.pth"):
+        read_state_dict(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param([1, 2], "hold a list", id="a list"),
+        pytest.param({"epoch": 3, "best": 0.5}, "no tensors by key; found epoch, best", id="numbers only"),
+    ],
+)
+def test_a_file_without_tensors_by_key_is_refused(tmp_path: Path, content: Any, said: str) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(content, path)
+    with pytest.raises(ModelFileError, match=said):
+        read_state_dict(path)
+
+
+def test_another_class_count_is_refused_with_keys_and_shapes(net: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_weights(net, path)
+    other = create_model("liteseg-mobilenetv2", num_classes=5, width=0.25)
+    before = {key: value.clone() for key, value in other.state_dict().items()}
+    with pytest.raises(ModelFileError) as caught:
+        load_weights(other, path)
+    assert "last_conv.6.weight is (3, 96, 1, 1), the network's (5, 96, 1, 1)" in caught.value.message
+    assert "number of classes" in caught.value.hint
+    assert all(torch.equal(value, before[key]) for key, value in other.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(lambda state: state.pop("bn1.bias"), "lack: bn1.bias", id="a key is missing"),
+        pytest.param(
+            lambda state: state.update({"head.bias": torch.zeros(1)}), "unknown keys: head.bias", id="a key too many"
+        ),
+    ],
+)
+def test_other_keys_are_refused_by_name(net: Any, tmp_path: Path, change: Callable[[Any], Any], said: str) -> None:
+    path, state = tmp_path / "net.pth", net.state_dict()
+    change(state)
+    torch.save(state, path)
+    with pytest.raises(ModelFileError, match=said):
+        load_weights(fresh(), path)
