@@ -59,7 +59,7 @@ def _read(path: Path) -> dict[Any, Any]:
         reason = str(error).split("\n")[0] or type(error).__name__
         raise ModelFileError(
             f"The weights {path} could not be read: {reason}",
-            hint="The file is damaged, or holds more than tensors; code in it is not run. Save the network's state_dict().",
+            hint="It is damaged, or holds more than tensors; code in it is not run. Save the network's state_dict().",
         ) from error
     if not isinstance(state, dict):
         raise ModelFileError(f"The weights {path} hold a {type(state).__name__}, not tensors by key.")
