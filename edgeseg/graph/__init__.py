@@ -1,0 +1,1 @@
+"""Graphs: torch to ONNX, and ONNX to ONNX, one pass per file."""
