@@ -1,0 +1,67 @@
+# Every target makes what it needs. `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+TEST_VENV := .venv-test
+# One version of torch, so that every machine tests the same; TORCH=torch takes the newest.
+TORCH ?= torch==2.13.0
+# The oldest Python (JetPack 6) and that of JetPack 7; the tests run on those that this machine has.
+PYTHONS := 3.10 3.12
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help build test test-pythons test-slow lint format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: $(VENV)/.installed ## Install, build the gated INT8 engine of the default network, segment a street video
+	$(VENV)/bin/edgeseg build --int8 --frames demo://bikes
+	$(VENV)/bin/edgeseg run demo://bikes make-build/overlay.mp4 --still make-build/overlay.png
+	@echo "Made:"
+	@find "$(CURDIR)/engines/build" "$(CURDIR)/make-build" -type f | sort | sed 's/^/  /'
+
+test: lint ## Run ruff, mypy --strict and all quick tests
+	$(TEST_VENV)/bin/pytest -m "not slow"
+	$(MAKE) --no-print-directory test-pythons
+
+test-pythons: $(PYTHONS:%=test-python%) ## Run the quick tests without torch on the other Pythons found
+
+test-python%:
+	@for python in python$* "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$*.*/bin/python; do \
+		"$$python" -c "import ensurepip, venv" 2>/dev/null || continue; \
+		$(MAKE) --no-print-directory $(TEST_VENV)$*/.installed PYTHON="$$python" && \
+		exec $(TEST_VENV)$*/bin/pytest -m "not slow"; exit 1; \
+	done; echo "Python $* is not on this machine: its tests are skipped."
+
+test-slow: $(TEST_VENV)/.installed ## Run the tests that take long
+	$(TEST_VENV)/bin/pytest -m slow
+
+lint: $(TEST_VENV)/.installed ## Run ruff and mypy --strict
+	$(TEST_VENV)/bin/ruff check
+	$(TEST_VENV)/bin/ruff format --check
+	$(TEST_VENV)/bin/mypy
+
+format: $(TEST_VENV)/.installed ## Sort imports and format the code
+	$(TEST_VENV)/bin/ruff check --fix
+	$(TEST_VENV)/bin/ruff format
+
+clean: ## Remove virtual environments, caches and make-build/; engines stay
+	rm -rf $(VENV) $(TEST_VENV)* build dist *.egg-info make-build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q -e '.[onnxruntime,openvino,vision,demo]'
+	@touch $@
+
+$(TEST_VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(TEST_VENV)
+	$(TEST_VENV)/bin/pip install -q '$(TORCH)' -e '.[all,dev,train]'
+	@touch $@
+
+$(TEST_VENV)3.%/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(TEST_VENV)3.$*
+	$(TEST_VENV)3.$*/bin/pip install -q -e '.[all,dev]'
+	@touch $@
