@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from edgeseg.errors import ModelFileError
-from edgeseg.files import atomic_path
+from edgeseg.files import write_bytes
 
 __all__ = ["load_weights", "read_state_dict", "save_weights"]
 
@@ -109,8 +109,7 @@ def load_weights(net: nn.Module, path: str | Path) -> nn.Module:
 def save_weights(net: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Write the weights of `net` as safetensors, whole or not at all."""
     state = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-    with atomic_path(Path(path)) as part:
-        save_file(state, part, metadata=metadata)
+    write_bytes(Path(path), save(state, metadata=metadata))
 
 
 def _is_classifier(key: str) -> bool:

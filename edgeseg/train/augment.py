@@ -34,7 +34,7 @@ def augment(frame: UInt8, mask: UInt8, settings: Augment, rng: np.random.Generat
 
 
 def _scale(frame: UInt8, mask: UInt8, scale: float) -> tuple[UInt8, UInt8]:
-    size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
+    size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
     resized = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, np.uint8), np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 

@@ -2,47 +2,106 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from edgeseg.data.labelled import LabelledFrames
+from edgeseg.data.images import read_mask
+from edgeseg.data.labelled import LabelledFrames, find_data_set, open_labelled
+from edgeseg.errors import UsageError
+from edgeseg.labels import label_set
 from edgeseg.train.augment import augment
-from edgeseg.train.recipe import Augment
+from edgeseg.train.recipe import Augment, TrainRecipe
 
-__all__ = ["class_frequency", "normalize", "training_batches", "validation_batches"]
+__all__ = ["Samples", "class_frequency", "normalize", "open_frames", "training_batches"]
 
+logger = logging.getLogger(__name__)
+
+UInt8 = npt.NDArray[np.uint8]
+#: Decoded frames that all workers together keep in memory.
 CACHED_BYTES = 2 << 30
+
+
+def open_frames(recipe: TrainRecipe) -> tuple[LabelledFrames, LabelledFrames]:
+    """The frames to train on and those to validate on.
+
+    Raises:
+        UsageError: The folder has none of the known layouts, or holds too few frames.
+    """
+    root, classes = Path(recipe.data), len(label_set(recipe.classes))
+    root = root if root.is_dir() else find_data_set(recipe.data)
+    if (root / "train").is_dir():
+        training, validation = open_labelled(root / "train", classes), open_labelled(root / "val", classes)
+    else:
+        pairs = open_labelled(root, classes).pairs
+        kept = max(1, len(pairs) // 10)
+        logger.warning("%s has no train/ and val/: the last %d of %d frames validate.", root, kept, len(pairs))
+        training, validation = (LabelledFrames(part, classes) for part in (pairs[:-kept], pairs[-kept:]))
+    if len(training) < recipe.batch:
+        raise UsageError(
+            f"There are {len(training)} frames to train on, fewer than one batch of {recipe.batch}.",
+            hint="Choose a smaller --batch, of 2 at least.",
+        )
+    return training, validation
 
 
 class Samples(Dataset[tuple[Tensor, Tensor]]):
     """Augmented samples, each a pure function of seed, epoch and index. Small data sets stay in memory."""
 
-    def __init__(self, frames: LabelledFrames, settings: Augment, seed: int) -> None:
-        self.frames, self.settings, self.seed, self.epoch = frames, settings, seed, 0
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._cached = 0
+    def __init__(self, frames: LabelledFrames, settings: Augment, seed: int, cached_bytes: int = CACHED_BYTES) -> None:
+        self.frames, self.settings, self.seed = frames, settings, seed
+        self._cache: dict[int, tuple[UInt8, UInt8]] = {}
+        self._free = cached_bytes
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Frame `(h, w, 3)` uint8 RGB and mask `(h, w)` uint8 by epoch and index."""
+        epoch, index = key
         frame, mask = self._read(index)
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        frame, mask = augment(frame, mask, self.settings, rng)
+        frame, mask = augment(frame, mask, self.settings, np.random.default_rng((self.seed, epoch, index)))
         return torch.from_numpy(np.ascontiguousarray(frame[..., ::-1])), torch.from_numpy(mask)
 
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if index not in self._cache:
-            frame, mask = self.frames.read(index)
-            if self._cached > CACHED_BYTES:
-                return frame, mask
+    def _read(self, index: int) -> tuple[UInt8, UInt8]:
+        if index in self._cache:
+            return self._cache[index]
+        frame, mask = self.frames.read(index)
+        if self._free > 0:
             self._cache[index] = frame, mask
-            self._cached += frame.nbytes + mask.nbytes
-        return self._cache[index]
+            self._free -= frame.nbytes + mask.nbytes
+        return frame, mask
+
+
+def training_batches(
+    recipe: TrainRecipe, frames: LabelledFrames, *, first: int, workers: int
+) -> Iterator[list[Tensor]]:
+    """The batches of a whole run from step `first` on; the last partial one of each epoch is dropped.
+
+    Yields:
+        Frames `(batch, h, w, 3)` uint8 RGB and masks `(batch, h, w)` uint8.
+    """
+    samples = Samples(frames, recipe.augment, recipe.seed, CACHED_BYTES // max(1, workers))
+    keys = _keys(recipe, len(frames), first)
+    yield from DataLoader(samples, batch_sampler=keys, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_run)
+
+
+def _keys(recipe: TrainRecipe, count: int, first: int) -> Iterator[list[tuple[int, int]]]:
+    """Epoch and index of each sample, batch by batch, each epoch in an order of its own."""
+    steps = count // recipe.batch
+    for epoch in range(first // steps, recipe.epochs):
+        order = np.random.default_rng((recipe.seed, epoch)).permutation(count).tolist()
+        for step in range(max(0, first - epoch * steps), steps):
+            yield [(epoch, index) for index in order[step * recipe.batch : (step + 1) * recipe.batch]]
+
+
+def _leave_interrupts_to_the_run(_: int) -> None:
+    """A terminal sends Ctrl-C to workers too; the run decides when they end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def normalize(frames: Tensor) -> Tensor:
@@ -50,32 +109,14 @@ def normalize(frames: Tensor) -> Tensor:
     return frames.permute(0, 3, 1, 2).to(torch.float32).sub_(128).div_(128)
 
 
-def training_batches(
-    samples: Samples, *, batch: int, epoch: int, skip: int = 0, workers: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one epoch in their shuffled order, without the first `skip`; the last partial one is dropped.
+def class_frequency(frames: LabelledFrames) -> npt.NDArray[np.float64]:
+    """Share of the labelled pixels that each class has, `(num_classes,)`, summing to 1.
 
-    Yields:
-        Frames `(batch, h, w, 3)` uint8 RGB and masks `(batch, h, w)` uint8.
+    Raises:
+        UsageError: A mask holds an id that is no class.
     """
-    samples.epoch = epoch
-    order = np.random.default_rng((samples.seed, epoch)).permutation(len(samples)).tolist()
-    loader = DataLoader(
-        samples, batch_size=batch, sampler=order[skip * batch :], num_workers=workers, drop_last=True, pin_memory=False
-    )
-    yield from ((frames, masks) for frames, masks in loader)
-
-
-def validation_batches(frames: LabelledFrames) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Each frame `(1, H, W, 3)` uint8 RGB with its mask `(H, W)` uint8, unchanged and in order."""
-    for frame, mask in frames:
-        yield torch.from_numpy(np.ascontiguousarray(frame[None, ..., ::-1])), mask
-
-
-def class_frequency(frames: LabelledFrames) -> np.ndarray:
-    """Share of the labelled pixels that each class has, `(num_classes,)`, summing to 1."""
     counts = np.zeros(256, np.int64)
-    for _, mask in frames:
-        counts += np.bincount(mask.ravel(), minlength=256)
+    for _, mask in frames.pairs:
+        counts += np.bincount(read_mask(mask, frames.num_classes).ravel(), minlength=256)
     scored = counts[: frames.num_classes]
-    return np.asarray(scored / max(1, int(scored.sum())))
+    return scored / max(1, int(scored.sum()))

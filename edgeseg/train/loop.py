@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,40 +15,39 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from edgeseg.data.labelled import LabelledFrames, find_data_set, open_labelled
-from edgeseg.errors import UsageError
+from edgeseg.data.labelled import LabelledFrames
+from edgeseg.errors import EdgesegError, MissingDependency, UsageError
 from edgeseg.evaluate import ConfusionMatrix
-from edgeseg.files import atomic_path
 from edgeseg.labels import VOID, label_set
 from edgeseg.models import create_model, load_weights, save_weights
-from edgeseg.train.batches import Samples, class_frequency, normalize, training_batches, validation_batches
+from edgeseg.train.batches import class_frequency, normalize, open_frames, training_batches
+from edgeseg.train.checkpoint import Epoch, State, read_checkpoint, write_checkpoint, write_history
 from edgeseg.train.pretrained import load_imagenet, split_parameters
 from edgeseg.train.recipe import TrainRecipe
 
-__all__ = ["Progress", "TrainResult", "train"]
+__all__ = ["Progress", "TrainResult", "evaluate_network", "open_device", "train"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. `miou` is that of the last evaluation, `best` the highest so far, 0 to 1."""
+    """Where a run stands after a step. `loss` is that of the step, `last` and `best` are finished epochs."""
 
-    epoch: int
-    epochs: int
     step: int
     steps: int
+    epoch: int
+    epochs: int
     loss: float
-    miou: float
-    best: float
-    seconds_left: float
+    last: Epoch | None
+    best: Epoch | None
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run left behind. `interrupted` runs go on with `resume`."""
+    """What a run left behind. `weights` are those of the epoch `best`; `interrupted` runs go on with `resume`."""
 
     weights: Path
     checkpoint: Path
-    best_miou: float
+    best: Epoch | None
     epochs_done: int
     interrupted: bool
 
@@ -64,85 +64,129 @@ def train(
 ) -> TrainResult:
     """Train a network by a recipe; the best weights on the validation frames land in `out`.
 
+    On a CPU the same recipe gives the same weights, bit by bit, also when a run was stopped and resumed.
+
     Args:
         recipe: All that the result depends on.
-        out: Gets `best.safetensors`, and `last.ckpt` after each epoch and when stopped.
-        device: A torch device, `cpu` or `cuda`.
-        workers: Processes that augment; 0 does it in this one.
+        out: Gets `best.safetensors` and `history.jsonl` after each epoch, and `last.ckpt` then and when stopped.
+        device: A torch device: `cpu`, `cuda`, `cuda:1`, or `auto` for the first GPU that is there.
+        workers: Processes that augment; 0 does it in this one. The batches are the same.
         resume: Go on from `out/last.ckpt`, at the very batch where it stopped.
         on_progress: Called after every step.
-        stop: Asked after every step; True saves a checkpoint and ends the run.
+        stop: Asked after every step and every epoch; True saves a checkpoint and ends the run.
 
     Raises:
-        UsageError: Data, model or recipe do not fit, or there is nothing to resume.
+        UsageError: Data, model or recipe do not fit, there is nothing to resume, or `out` holds another run.
+        MissingDependency: The device is not there, or the package of the ImageNet weights.
+        EdgesegError: The loss is no longer a number.
     """
-    run = _Run(recipe, out, torch.device(device), resume)
+    run = _Run(recipe, out, open_device(device), resume)
     return run.loop(workers, on_progress, stop)
+
+
+def open_device(name: str) -> torch.device:
+    """The torch device of that name; `auto` is the first GPU, or the CPU where there is none.
+
+    Raises:
+        UsageError: No such kind of device is supported.
+        MissingDependency: This machine has no such device, or this torch can't use it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if re.fullmatch(r"cpu|cuda(:\d+)?", name) is None:
+        raise UsageError(f"There is no device '{name}'.", hint="Possible: auto, cpu, cuda, cuda:1.")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise MissingDependency(
+            f"Device '{name}' can't be used: {str(error).splitlines()[0]}",
+            hint="Train with --device cpu, or install the driver and a torch that is built for it.",
+        ) from error
+    return torch.device(name)
 
 
 class _Run:
     def __init__(self, recipe: TrainRecipe, out: Path, device: torch.device, resume: bool) -> None:
         self.recipe, self.out, self.device = recipe, out, device
-        self.training, self.validation = _open_data(recipe)
-        if len(self.training) < recipe.batch:
-            raise UsageError(f"There are {len(self.training)} training frames, fewer than one batch of {recipe.batch}.")
-        torch.manual_seed(recipe.seed)
-        net = create_model(recipe.model, num_classes=self.training.num_classes, **recipe.options)
-        if recipe.backbone_weights == "imagenet" and not resume:
-            load_imagenet(net.get_submodule(str(net.prefix)))
-        elif recipe.backbone_weights not in ("imagenet", "none") and not resume:
-            load_weights(net, recipe.backbone_weights)
-        self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        ema = get_ema_multi_avg_fn(recipe.optimizer.ema)  # type: ignore[no-untyped-call]
-        self.averaged = AveragedModel(self.net, multi_avg_fn=ema, use_buffers=True)
+        self.training, self.validation = open_frames(recipe)
         self.steps = len(self.training) // recipe.batch
-        self.optimizer, self.schedule = self._optimizer()
-        self.step, self.best, self.miou = 0, float("nan"), float("nan")
-        out.mkdir(parents=True, exist_ok=True)
+        self.state = State(len(self.training))
+        self.net = _network(recipe, fresh=not resume).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = get_ema_multi_avg_fn(recipe.optimizer.ema)  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True)
+        self.rates = (recipe.optimizer.backbone_rate, recipe.optimizer.rate)
+        groups = [
+            {"params": part, "lr": rate} for part, rate in zip(split_parameters(self.net), self.rates, strict=True)
+        ]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=recipe.optimizer.weight_decay)
         if resume:
             self._load()
+        elif self._checkpoint.exists():
+            raise UsageError(
+                f"{out} holds a run already.", hint="Go on with it by --resume, or choose another folder with -o."
+            )
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.out / "last.ckpt"
 
     def loop(self, workers: int, on_progress: Callable[[Progress], None], stop: Callable[[], bool]) -> TrainResult:
-        recipe, samples = self.recipe, Samples(self.training, self.recipe.augment, self.recipe.seed)
-        weights, started, first = self._class_weights(), time.monotonic(), self.step
-        while self.step < recipe.epochs * self.steps:
-            epoch, done = divmod(self.step, self.steps)
-            for frames, masks in training_batches(samples, batch=recipe.batch, epoch=epoch, skip=done, workers=workers):
+        recipe, state, weights = self.recipe, self.state, self._class_weights()
+        batches = training_batches(recipe, self.training, first=state.step, workers=workers)
+        while (done := len(state.history)) < recipe.epochs:
+            while state.step < (done + 1) * self.steps:
+                frames, masks = next(batches)
                 loss = self._train_step(frames, masks, weights)
-                self.step += 1
-                total = recipe.epochs * self.steps
-                left = (time.monotonic() - started) / (self.step - first) * (total - self.step)
-                place = (epoch + 1, recipe.epochs, self.step - epoch * self.steps, self.steps)
-                on_progress(Progress(*place, loss, self.miou, self.best, left))
+                place = (state.step, recipe.epochs * self.steps, done + 1, recipe.epochs)
+                on_progress(Progress(*place, loss, state.history[-1] if done else None, state.best))
                 if stop():
                     return self._result(interrupted=True)
-            self._evaluate_and_keep()
-            self._save()
+            self._finish_epoch()
+            if stop() and done + 1 < recipe.epochs:
+                return self._result(interrupted=True)
         return self._result(interrupted=False)
 
     def _train_step(self, frames: Tensor, masks: Tensor, weights: Tensor | None) -> float:
+        settings, state = self.recipe.optimizer, self.state
+        factor = settings.factor(state.step, self.recipe.epochs * self.steps)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
         self.net.train()
         images, target = normalize(frames.to(self.device)), masks.to(self.device, torch.int64)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             logits = self.net(images)
         loss = functional.cross_entropy(logits.float(), target, weight=weights, ignore_index=VOID)
+        if bool((masks == VOID).all()):
+            loss = 0 * logits.float().sum()  # The mean over no pixel would be no number.
+        if not math.isfinite(value := loss.item()):
+            raise EdgesegError(
+                f"The loss is {value} at step {state.step + 1}.",
+                hint="Lower the rates, or raise warm_up, in the recipe.",
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.schedule.step()
-        if self.recipe.optimizer.ema:
+        if settings.ema:
             self.averaged.update_parameters(self.net)
-        return float(loss.detach())
+        state.step += 1
+        state.loss_sum += value
+        return value
 
-    def _evaluate_and_keep(self) -> None:
-        net = self._evaluated()
-        self.miou = evaluate_network(net, self.validation, self.device).miou()
-        if not self.miou <= self.best:
-            self.best = self.miou
+    def _finish_epoch(self) -> None:
+        """Validate, keep the weights if they are the best so far, and write history and checkpoint."""
+        state, before = self.state, self.state.best
+        net = self.averaged.module if self.recipe.optimizer.ema else self.net
+        matrix = evaluate_network(net, self.validation, self.device)
+        if math.isnan(matrix.miou()):
+            raise UsageError("The validation frames have no labelled pixel; all are void.")
+        names, ious = label_set(self.recipe.classes).names, matrix.class_iou().tolist()
+        class_iou = {name: None if math.isnan(iou) else iou for name, iou in zip(names, ious, strict=True)}
+        epoch = Epoch(len(state.history) + 1, state.loss_sum / self.steps, matrix.miou(), class_iou)
+        state.history, state.loss_sum = [*state.history, epoch], 0.0
+        if before is None or epoch.miou > before.miou:
             save_weights(net, self.out / "best.safetensors", {"recipe": msgspec.json.encode(self.recipe).decode()})
-
-    def _evaluated(self) -> nn.Module:
-        return self.averaged.module if self.recipe.optimizer.ema else self.net
+        write_history(self.out / "history.jsonl", state.history)
+        self._save()
 
     def _class_weights(self) -> Tensor | None:
         offset = self.recipe.class_weight_offset
@@ -151,72 +195,42 @@ class _Run:
         weights = 1 / np.log(offset + class_frequency(self.training))
         return torch.from_numpy(weights.astype(np.float32)).to(self.device)
 
-    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        settings = self.recipe.optimizer
-        backbone, rest = split_parameters(self.net)
-        groups = [{"params": backbone, "lr": settings.backbone_rate}, {"params": rest, "lr": settings.rate}]
-        optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-        total = self.recipe.epochs * self.steps
-        warm_up = settings.warm_up * total
-
-        def rate(step: int) -> float:
-            return float(min(1.0, (step + 1) / (warm_up + 1)) * (1 - min(step, total) / total) ** settings.power)
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-
     def _save(self) -> None:
-        state = {
-            "recipe": msgspec.json.encode(self.recipe).decode(),
-            "step": self.step,
-            "best": self.best,
-            "miou": self.miou,
-            "net": self.net.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": {"last_epoch": self.schedule.last_epoch, "_step_count": self.step + 1},
-        }
-        with atomic_path(self.out / "last.ckpt") as part:
-            torch.save(state, part)
+        parts = {"net": self.net, "averaged": self.averaged, "optimizer": self.optimizer}
+        tensors = {name: part.state_dict() for name, part in parts.items()}
+        write_checkpoint(self._checkpoint, self.recipe, self.state, tensors)
 
     def _load(self) -> None:
-        path = self.out / "last.ckpt"
-        if not path.is_file():
-            raise UsageError(
-                f"There is nothing to resume: {path} does not exist.", hint="Leave out --resume to start anew."
-            )
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["recipe"] != msgspec.json.encode(self.recipe).decode():
-            raise UsageError(
-                f"The run in {self.out} was started with another recipe.",
-                hint="Resume with the same recipe and options, or choose another folder with -o.",
-            )
-        self.step, self.best, self.miou = state["step"], state["best"], state["miou"]
-        self.net.load_state_dict(state["net"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        self.state, tensors = read_checkpoint(self._checkpoint, self.recipe, len(self.training))
+        self.net.load_state_dict(tensors["net"])
+        self.averaged.load_state_dict(tensors["averaged"])
+        self.optimizer.load_state_dict(tensors["optimizer"])
 
     def _result(self, *, interrupted: bool) -> TrainResult:
         if interrupted:
             self._save()
-        return TrainResult(
-            self.out / "best.safetensors", self.out / "last.ckpt", self.best, self.step // self.steps, interrupted
-        )
+        weights, done = self.out / "best.safetensors", len(self.state.history)
+        return TrainResult(weights, self._checkpoint, self.state.best, done, interrupted)
 
 
-def _open_data(recipe: TrainRecipe) -> tuple[LabelledFrames, LabelledFrames]:
-    root = Path(recipe.data)
-    root = root if root.is_dir() else find_data_set(recipe.data)
-    classes = len(label_set(recipe.classes))
-    return open_labelled(root / "train", classes), open_labelled(root / "val", classes)
+def _network(recipe: TrainRecipe, *, fresh: bool) -> nn.Module:
+    """The recipe's network; a fresh one starts from the weights that the recipe names."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        net = create_model(recipe.model, num_classes=len(label_set(recipe.classes)), **recipe.options)
+    if fresh and recipe.backbone_weights == "imagenet":
+        load_imagenet(net.get_submodule(str(net.prefix)))
+    elif fresh and recipe.backbone_weights != "none":
+        load_weights(net, recipe.backbone_weights)
+    return net
 
 
 @torch.no_grad()
 def evaluate_network(net: nn.Module, frames: LabelledFrames, device: torch.device) -> ConfusionMatrix:
-    """The confusion matrix of a network on labelled frames at their own size."""
+    """The confusion matrix of a network on labelled frames at their own size, one at a time."""
     matrix = ConfusionMatrix.empty(frames.num_classes)
     net.eval()
-    for batch, mask in validation_batches(frames):
-        prediction = net(normalize(batch.to(device))).argmax(1)[0].to(torch.uint8).cpu().numpy()
-        matrix.update(prediction, mask)
+    for frame, mask in frames:
+        image = torch.from_numpy(np.ascontiguousarray(frame[None, ..., ::-1])).to(device)
+        matrix.update(net(normalize(image)).argmax(1)[0].to(torch.uint8).cpu().numpy(), mask)
     return matrix

@@ -9,6 +9,7 @@ import msgspec
 __all__ = ["Augment", "Optimizer", "TrainRecipe"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -24,10 +25,14 @@ class Augment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     crop_hw: tuple[Count, Count] = (288, 384)
     scale: tuple[Positive, Positive] = (0.6, 1.8)
-    flip: float = 0.5
-    brightness: float = 0.3
-    contrast: float = 0.3
-    saturation: float = 0.3
+    flip: Share = 0.5
+    brightness: Share = 0.3
+    contrast: Share = 0.3
+    saturation: Share = 0.3
+
+    def __post_init__(self) -> None:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale is {list(self.scale)}, but the smallest comes first")
 
 
 class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,10 +47,15 @@ class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     backbone_rate: Positive = 5e-4
     rate: Positive = 3e-3
-    weight_decay: float = 1e-2
+    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 1e-2
     power: Positive = 0.9
-    warm_up: float = 0.0
+    warm_up: Share = 0.0
     ema: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+
+    def factor(self, step: int, steps: int) -> float:
+        """What both rates are multiplied by at `step`, 0 to `steps - 1`: above 0, at most 1."""
+        rise = min(1.0, (step + 1) / (self.warm_up * steps + 1))
+        return float(rise * (1 - step / steps) ** self.power)
 
 
 class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,12 +63,15 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         model: A name of `create_model`.
-        options: Its options.
         classes: As `--classes`: a known set, a number, or names with commas between.
-        data: A folder with `train/` and `val/`, each with `images/` and `masks/` or `labels/`, or a known name.
+        data: A known name, or a folder: with `train/` and `val/`, each of which holds `images/` and `masks/` or
+            `labels/`; or with these two alone, of which the last tenth is kept for validation.
+        options: Options of the model.
         backbone_weights: `imagenet`, `none`, or the path of a checkpoint of the whole network to start from.
-        class_weight_offset: Loss weights are `1 / ln(offset + frequency)` (ENet, Paszke et al., 2016); 0 for none.
+        batch: Frames per step; normalizing the pooled features takes two at least.
         precision: Arithmetic of the forward pass.
+        class_weight_offset: Loss weights are `1 / ln(offset + frequency)` (ENet, Paszke et al., 2016); above 1, or 0
+            for none.
     """
 
     model: str
@@ -67,9 +80,15 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, Any] = {}
     backbone_weights: str = "imagenet"
     epochs: Count = 36
-    batch: Count = 8
-    seed: int = 0
+    batch: Annotated[int, msgspec.Meta(ge=2)] = 8
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     class_weight_offset: float = 1.10
     augment: Augment = Augment()
     optimizer: Optimizer = Optimizer()
+
+    def __post_init__(self) -> None:
+        if self.class_weight_offset != 0 and not self.class_weight_offset > 1:
+            raise ValueError(
+                f"class_weight_offset is {self.class_weight_offset}, but only 0 and numbers above 1 make sense"
+            )

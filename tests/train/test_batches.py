@@ -1,0 +1,98 @@
+"""Batches: which samples, in which order, from which frames."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgeseg.data.labelled import open_labelled
+from edgeseg.errors import UsageError
+from edgeseg.labels import VOID
+from edgeseg.train.batches import class_frequency, normalize, open_frames, training_batches
+from edgeseg.train.recipe import Augment, TrainRecipe
+from tests.train.scenes import CLASSES, write_data_set, write_scenes
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> TrainRecipe:
+    """Two epochs of three batches from seven frames."""
+    data = write_data_set(tmp_path_factory.mktemp("scenes"), training=7)
+    return TrainRecipe("any", classes=CLASSES, data=str(data), epochs=2, batch=2, augment=Augment(crop_hw=(16, 24)))
+
+
+def batches(recipe: TrainRecipe, first: int = 0, workers: int = 0) -> list[Any]:
+    frames, _ = open_frames(recipe)
+    return list(training_batches(recipe, frames, first=first, workers=workers))
+
+
+def same(one: list[Any], other: list[Any]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a, b) for pair in zip(one, other, strict=True) for a, b in zip(*pair, strict=True)
+    )
+
+
+def test_a_run_has_whole_batches_of_every_epoch(recipe: TrainRecipe) -> None:
+    found = batches(recipe)
+    assert [(tuple(frames.shape), tuple(masks.shape)) for frames, masks in found] == [((2, 16, 24, 3), (2, 16, 24))] * 6
+    assert {frames.dtype for frames, _ in found} == {torch.uint8}
+    assert not same(found[:3], found[3:]), "each epoch augments anew"
+
+
+@pytest.mark.parametrize("first", [1, 3, 5, 6])
+def test_a_resumed_run_gets_the_batches_that_were_left(recipe: TrainRecipe, first: int) -> None:
+    assert same(batches(recipe, first), batches(recipe)[first:])
+
+
+def test_workers_give_the_same_batches(recipe: TrainRecipe) -> None:
+    assert same(batches(recipe, workers=2), batches(recipe))
+
+
+def test_another_seed_gives_other_batches(recipe: TrainRecipe) -> None:
+    assert not same(batches(msgspec.structs.replace(recipe, seed=1)), batches(recipe))
+
+
+def test_normalized_pixels_are_exact_and_rgb() -> None:
+    frames = torch.arange(256, dtype=torch.uint8).repeat(3, 1).T.reshape(1, 16, 16, 3)
+    images = normalize(frames)
+    assert images.shape == (1, 3, 16, 16)
+    assert images[0, 0].flatten().tolist() == [(x - 128) / 128 for x in range(256)]
+
+
+def test_class_frequency_counts_labelled_pixels_alone(tmp_path: Path) -> None:
+    frames = open_labelled(write_scenes(tmp_path, 3, seed=5), 4)
+    masks = np.stack([frames.read(index)[1] for index in range(3)])
+    expected = [np.mean(masks[masks != VOID] == index) for index in range(4)]
+    assert class_frequency(frames) == pytest.approx(expected)
+    assert expected[3] == 0
+
+
+def test_a_folder_without_split_keeps_its_last_tenth(
+    tmp_path: Path, recipe: TrainRecipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_scenes(tmp_path, 21, seed=5, size_hw=(8, 8))
+    with caplog.at_level(logging.WARNING, "edgeseg"):
+        training, validation = open_frames(msgspec.structs.replace(recipe, data=str(tmp_path)))
+    assert "the last 2 of 21 frames validate" in caplog.text
+    assert [path.stem for path, _ in validation.pairs] == ["019", "020"]
+    assert len(training) == 19
+
+
+def test_too_few_frames_for_a_batch_are_refused(recipe: TrainRecipe) -> None:
+    with pytest.raises(UsageError, match="7 frames to train on, fewer than one batch of 8"):
+        open_frames(msgspec.structs.replace(recipe, batch=8))
+
+
+def test_labels_above_the_class_count_are_refused(tmp_path: Path, recipe: TrainRecipe) -> None:
+    data = write_data_set(tmp_path)
+    cv2.imwrite(str(data / "train" / "masks" / "002.png"), np.full((48, 64), 7, np.uint8))
+    frames, _ = open_frames(msgspec.structs.replace(recipe, data=str(data)))
+    with pytest.raises(UsageError, match=r"002\.png holds the ids 7, but there are 3 classes"):
+        class_frequency(frames)

@@ -1,0 +1,226 @@
+"""Training: reproducible, stopped and resumed at the very batch, and safe on a full disk."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgeseg.errors import EdgesegError, MissingDependency, ModelFileError, UsageError
+from edgeseg.labels import VOID
+from edgeseg.models import create_model, load_weights
+from edgeseg.train.loop import Progress, open_device, train
+from edgeseg.train.recipe import Augment, Optimizer, TrainRecipe
+from tests.train.scenes import CLASSES, write_data_set
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> TrainRecipe:
+    """Two epochs of three steps."""
+    return TrainRecipe(
+        "liteseg-mobilenetv2",
+        classes=CLASSES,
+        data=str(write_data_set(tmp_path_factory.mktemp("scenes"))),
+        options={"width": 0.25},
+        backbone_weights="none",
+        epochs=2,
+        batch=2,
+        augment=Augment(crop_hw=(32, 48), scale=(0.8, 1.2)),
+        optimizer=Optimizer(warm_up=0.2, ema=0.9),
+    )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def straight(recipe: TrainRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run without interruption."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("straight")
+    train(recipe, out)
+    return out
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    """A stop that says yes when it is asked for the `steps`-th time."""
+    asked = iter(range(1, 1000))
+    return lambda: next(asked) == steps
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("history.jsonl", "best.safetensors"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    first, second = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other))
+    assert first["state"] == second["state"]
+    for part in ("net", "averaged"):
+        for key, value in first[part].items():
+            assert torch.equal(value, second[part][key]), f"{part}: {key}"
+
+
+def test_the_same_seed_gives_the_same_weights(recipe: TrainRecipe, straight: Path, tmp_path: Path) -> None:
+    train(recipe, tmp_path)
+    assert_same_run(straight, tmp_path)
+
+
+def test_another_seed_gives_other_weights(recipe: TrainRecipe, straight: Path, tmp_path: Path) -> None:
+    train(msgspec.structs.replace(recipe, seed=1), tmp_path)
+    assert (straight / "best.safetensors").read_bytes() != (tmp_path / "best.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("asked", "step"),
+    [
+        pytest.param(1, 1, id="within the first epoch"),
+        pytest.param(3, 3, id="before the first validation"),
+        pytest.param(4, 3, id="after the first validation"),
+        pytest.param(7, 6, id="before the last validation"),
+    ],
+)
+def test_a_stopped_run_goes_on_as_if_it_never_stopped(
+    recipe: TrainRecipe, straight: Path, tmp_path: Path, asked: int, step: int
+) -> None:
+    first = train(recipe, tmp_path, stop=stop_after(asked))
+    assert first.interrupted
+    assert json.loads(torch.load(first.checkpoint, weights_only=True)["state"])["step"] == step
+    assert not train(recipe, tmp_path, resume=True).interrupted
+    assert_same_run(straight, tmp_path)
+
+
+def test_what_a_run_leaves_behind(recipe: TrainRecipe, straight: Path) -> None:
+    epochs = history(straight)
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    assert all(set(epoch["class_iou"]) == set(CLASSES.split(",")) for epoch in epochs)
+    net = load_weights(create_model(recipe.model, num_classes=3, **recipe.options), straight / "best.safetensors")
+    assert all(torch.isfinite(value).all() for value in net.state_dict().values())
+    assert sorted(path.name for path in straight.iterdir()) == ["best.safetensors", "history.jsonl", "last.ckpt"]
+
+
+def test_progress_counts_every_step_and_training_learns(recipe: TrainRecipe, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    longer = msgspec.structs.replace(recipe, epochs=8)
+    result = train(longer, tmp_path, on_progress=seen.append)
+    assert [p.step for p in seen] == list(range(1, 8 * STEPS + 1))
+    assert seen[STEPS - 1].last is None
+    assert seen[STEPS].last is not None
+    assert sum(p.loss for p in seen[-STEPS:]) < 0.7 * sum(p.loss for p in seen[:STEPS])
+    assert result.best is not None
+    assert result.best.miou == max(epoch["miou"] for epoch in history(tmp_path))
+
+
+def test_a_full_disk_leaves_the_older_checkpoint_whole(recipe: TrainRecipe, tmp_path: Path) -> None:
+    train(recipe, tmp_path, stop=stop_after(4))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            train(recipe, tmp_path, resume=True, stop=stop_after(1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert not train(recipe, tmp_path, resume=True).interrupted
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "error", "said"),
+    [
+        pytest.param(Path.unlink, {}, UsageError, "nothing to resume", id="no checkpoint"),
+        pytest.param(cut, {}, ModelFileError, "can't be read", id="a damaged checkpoint"),
+        pytest.param(None, {"batch": 3}, UsageError, "batch was 2 and is 3", id="another batch size"),
+    ],
+)
+def test_what_cannot_be_resumed_is_refused(
+    recipe: TrainRecipe,
+    tmp_path: Path,
+    before: Callable[[Path], None] | None,
+    changes: dict[str, Any],
+    error: type[EdgesegError],
+    said: str,
+) -> None:
+    train(recipe, tmp_path, stop=stop_after(1))
+    if before is not None:
+        before(tmp_path / "last.ckpt")
+    with pytest.raises(error, match=said):
+        train(msgspec.structs.replace(recipe, **changes), tmp_path, resume=True)
+
+
+def test_a_run_is_not_resumed_on_other_data(recipe: TrainRecipe, tmp_path: Path) -> None:
+    data = write_data_set(tmp_path / "data", training=7)
+    own = msgspec.structs.replace(recipe, data=str(data))
+    train(own, tmp_path / "run", stop=stop_after(1))
+    (data / "train" / "images" / "000.png").unlink()
+    with pytest.raises(UsageError, match="on 7 training frames; now there are 6"):
+        train(own, tmp_path / "run", resume=True)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(recipe: TrainRecipe, straight: Path) -> None:
+    with pytest.raises(UsageError, match="holds a run already"):
+        train(recipe, straight)
+
+
+def test_frames_without_any_label_neither_teach_nor_break_the_run(recipe: TrainRecipe, tmp_path: Path) -> None:
+    data = write_data_set(tmp_path / "data", training=2)
+    for mask in (data / "train" / "masks").iterdir():
+        cv2.imwrite(str(mask), np.full((48, 64), VOID, np.uint8))
+    losses: list[float] = []
+    own = msgspec.structs.replace(recipe, data=str(data))
+    train(own, tmp_path / "run", on_progress=lambda progress: losses.append(progress.loss))
+    assert losses == [0.0, 0.0]
+
+
+def test_void_validation_frames_are_refused(recipe: TrainRecipe, tmp_path: Path) -> None:
+    data = write_data_set(tmp_path / "data")
+    for mask in (data / "val" / "masks").iterdir():
+        cv2.imwrite(str(mask), np.full((48, 64), VOID, np.uint8))
+    with pytest.raises(UsageError, match="no labelled pixel"):
+        train(msgspec.structs.replace(recipe, data=str(data)), tmp_path / "run")
+
+
+def test_a_diverged_run_ends_with_a_word_on_the_rates(recipe: TrainRecipe, tmp_path: Path) -> None:
+    wild = msgspec.structs.replace(recipe, optimizer=Optimizer(rate=1e30, backbone_rate=1e30))
+    with pytest.raises(EdgesegError, match=r"The loss is (nan|inf) at step \d") as caught:
+        train(wild, tmp_path)
+    assert "rates" in caught.value.hint
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_an_absent_gpu_is_a_missing_dependency() -> None:
+    with pytest.raises(MissingDependency, match="'cuda' can't be used"):
+        open_device("cuda")
+
+
+def test_an_unknown_device_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="no device 'gpu'"):
+        open_device("gpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+def test_a_gpu_trains_as_a_cpu_does(recipe: TrainRecipe, straight: Path, tmp_path: Path) -> None:
+    train(recipe, tmp_path, device="cuda")
+    assert history(tmp_path)[0]["loss"] == pytest.approx(history(straight)[0]["loss"], rel=0.05)
