@@ -1,0 +1,1 @@
+"""Ranges measured once, and Q/DQ graphs emitted from them per dialect."""

@@ -1,0 +1,114 @@
+"""Calibration runs: a prepared graph in float, every tensor looked at, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import onnxruntime as ort
+
+from edgeseg import __version__
+from edgeseg.errors import ModelFileError, UsageError
+from edgeseg.graph.io import weights_sha256
+from edgeseg.graph.passes.adopt_frames import PIXELS
+from edgeseg.quantize.histogram import TensorRange
+from edgeseg.quantize.ranges import Ranges, size_hw
+
+__all__ = ["measure_ranges"]
+
+Pixels = npt.NDArray[np.float32]
+
+
+def measure_ranges(
+    prepared: ir.Model,
+    pixels: Iterable[Pixels],
+    *,
+    calibration_sha256: str,
+    threads: int = 0,
+    group_mb: int = 512,
+    on_frame: Callable[[int], None] = lambda _: None,
+) -> Ranges:
+    """Run a prepared graph in float and record the range of every float tensor.
+
+    One frame's tensors are held at a time, and no more of them than `group_mb`: beyond that, the graph is run
+    once per group of tensors.
+
+    Args:
+        prepared: One input `pixels`, static shape.
+        pixels: float32 arrays of the input's shape.
+        calibration_sha256: Hash of the set that they come from.
+        threads: Of ONNX Runtime; 0 takes all cores.
+        group_mb: Megabytes of tensors to hold at once.
+        on_frame: Told how many frames are done, after each.
+
+    Raises:
+        UsageError: There are no frames, or their shape is not the input's.
+        ModelFileError: The graph can't be run, or gives values that are not finite.
+    """
+    runners = [_Runner(prepared, names, threads) for names in _groups(prepared, group_mb << 20)]
+    expected = tuple(prepared.graph.inputs[0].shape or ())
+    found: dict[str, TensorRange] = {}
+    frames = 0
+    for frame in pixels:
+        if frame.shape != expected or frame.dtype != np.float32:
+            raise UsageError(f"Frame {frames} is {frame.dtype} {frame.shape}; the graph takes float32 {expected}.")
+        _update(found, PIXELS, frame, frames)
+        for runner in runners:
+            for name, values in runner(frame):
+                _update(found, name, values, frames)
+        frames += 1
+        on_frame(frames)
+    if not frames:
+        raise UsageError("There are no frames to calibrate on.", hint="Pass a folder of images, a list or a video.")
+    tools = {"edgeseg": __version__, "numpy": np.__version__, "onnxruntime": ort.__version__}
+    return Ranges(found, weights_sha256(prepared), size_hw(prepared), frames, (calibration_sha256,), tools)
+
+
+class _Runner:
+    """A session that gives some of a graph's inner tensors."""
+
+    def __init__(self, prepared: ir.Model, names: list[str], threads: int) -> None:
+        self.names = names
+        model = prepared.clone()
+        values = {value.name: value for node in model.graph for value in node.outputs}
+        model.graph.outputs[:] = [values[name] for name in names]
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            content = ir.to_proto(model).SerializeToString()
+            self.session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise ModelFileError(f"ONNX Runtime can't load the graph: {str(error).splitlines()[0]}") from error
+
+    def __call__(self, frame: Pixels) -> Iterable[tuple[str, Pixels]]:
+        return zip(self.names, self.session.run(self.names, {PIXELS: frame}), strict=True)
+
+
+def _update(found: dict[str, TensorRange], name: str, values: Pixels, frame: int) -> None:
+    before = found.get(name)
+    try:
+        now = TensorRange.of(values) if before is None else TensorRange.of(values, before.exponent)
+    except ValueError as error:
+        raise ModelFileError(
+            f"Tensor '{name}' can't be calibrated on frame {frame}: {error}.",
+            hint="Do the weights and the preprocessing belong together? Check with edgeseg inspect.",
+        ) from error
+    found[name] = now if before is None else before + now
+
+
+def _groups(prepared: ir.Model, limit: int) -> list[list[str]]:
+    """Names of the graph's float tensors in its order, in groups of about `limit` bytes, each at least one name."""
+    groups: list[list[str]] = [[]]
+    held = 0
+    for value in (value for node in prepared.graph for value in node.outputs):
+        if value.name and value.dtype == ir.DataType.FLOAT:
+            size = 4 * int(np.prod(value.shape.numpy())) if value.shape is not None and value.shape.is_static() else 0
+            if groups[-1] and held + size > limit:
+                groups.append([])
+                held = 0
+            groups[-1].append(value.name)
+            held += size
+    return groups
