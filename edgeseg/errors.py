@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "EdgesegError",
@@ -27,7 +28,12 @@ __all__ = [
 
 
 class EdgesegError(Exception):
-    """Something failed. `hint` says what to type or change next."""
+    """Something failed.
+
+    Attributes:
+        hint: What to type or change next.
+        report: What was found out before it failed; `--json` prints it with the error.
+    """
 
     exit_code = 1
 
@@ -35,6 +41,7 @@ class EdgesegError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.report: dict[str, Any] = {}
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message

@@ -41,7 +41,7 @@ def fail(command: str, error: EdgesegError, *, as_json: bool) -> int:
     """Tell an error, as JSON where that was asked for, and return its exit code."""
     if as_json:
         described = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        print_json(command or "edgeseg", {**getattr(error, "report", {}), "error": described})
+        print_json(command or "edgeseg", {**error.report, "error": described})
     click.secho(f"error: {error.message}", err=True, fg="red")
     if error.hint:
         click.echo(error.hint, err=True)

@@ -1,0 +1,3 @@
+"""A backend whose library nobody has."""
+
+raise ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")
