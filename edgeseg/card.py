@@ -22,6 +22,7 @@ __all__ = [
     "Preprocess",
     "Resize",
     "Upsample",
+    "Upsampling",
     "card_path",
     "decode_card",
     "encode_card",
@@ -36,6 +37,7 @@ PixelFormat = Literal["bgr", "rgb", "bgrx"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 Dialect = Literal["float", "u8-asym", "u8-asym-reduced", "s8-sym"]
 Upsample = Literal["full", "half", "none"]
+Upsampling = Literal["align_corners", "half_pixel", "asymmetric"]
 Triple = tuple[float, float, float]
 Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
@@ -85,6 +87,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         threshold: On the channel as the graph gives it (a probability is turned into a logit when it is cut off).
         upsampling: Coordinates of the last bilinear resize.
         upsample: Size at which the best class is picked: `full`, `half` or `none` (the decoder's own).
+        float_precision: Of the operators that an engine leaves in float.
         sha256: Of the engine file itself; empty in other artefacts, whose card lies inside.
         made_from: sha256 of what the artefact was made from, by role: `weights`, `graph`, `prepared`, `ranges`.
         tools: Version by tool.
@@ -104,11 +107,12 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     preprocess: Preprocess = Preprocess()
     logit: Literal["softmax", "threshold"] = "softmax"
     threshold: float = 0.0
-    upsampling: Literal["align_corners", "half_pixel", "asymmetric"] = "half_pixel"
+    upsampling: Upsampling = "half_pixel"
     upsample: Upsample = "half"
     sha256: str = ""
     backend: str = ""
     precision: Precision = "fp32"
+    float_precision: Precision = "fp32"
     dialect: Dialect = "float"
     calibrator: str = ""
     made_from: dict[str, str] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from edgeseg.card import Preprocess, Resize
 from edgeseg.errors import UsageError
 from edgeseg.labels import VOID
 
-__all__ = ["frame_for_card", "resize_frame", "restore_class_map"]
+__all__ = ["Window", "frame_for_card", "resize_frame", "restore_class_map", "shown_window"]
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -31,7 +31,7 @@ class Window(NamedTuple):
     height: int
     width: int
 
-    def of(self, image: UInt8) -> UInt8:
+    def of(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The part of `image` inside the window; no copy."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
@@ -114,6 +114,11 @@ def restore_class_map(class_map: UInt8, frame_hw: tuple[int, int], resize: Resiz
     inside.fill_outside(out, VOID)
     _scale(target.of(class_map), inside.of(out), cv2.INTER_NEAREST_EXACT)
     return out
+
+
+def shown_window(frame_hw: tuple[int, int], size_hw: tuple[int, int], resize: Resize) -> Window:
+    """The part of the network's input that shows the frame: all of it but the padding of `letterbox`."""
+    return _windows(frame_hw, size_hw, resize.mode)[1]
 
 
 @lru_cache(maxsize=64)

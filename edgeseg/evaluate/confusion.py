@@ -1,4 +1,4 @@
-"""Accuracy: confusion matrices, intersection over union, agreement between two class maps."""
+"""Confusion matrices and intersection over union."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ class ConfusionMatrix:
         classes = len(self.counts)
         scored = label != VOID
         truth, guess = label[scored], prediction[scored]
-        if truth.size and max(int(truth.max()), int(guess.max())) >= classes:
-            raise UsageError(f"Found class {max(int(truth.max()), int(guess.max()))}, but there are {classes} classes.")
+        highest = max(int(truth.max(initial=0)), int(guess.max(initial=0)))
+        if highest >= classes:
+            raise UsageError(f"Found class {highest}, but there are {classes} classes.")
         flat = truth.astype(np.int64) * classes + guess
         self.counts += np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
 

@@ -1,0 +1,103 @@
+"""How much accuracy one engine loses against another, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.errors import UsageError
+from edgeseg.evaluate.confusion import ConfusionMatrix
+
+__all__ = ["COUNTING_SHARE", "MiouDrop", "miou_drop"]
+
+Float64 = npt.NDArray[np.float64]
+
+#: A class is judged by itself where more than this share of the pixels is its own.
+COUNTING_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class MiouDrop:
+    """mIoU of a reference and of another engine on the same frames, fractions of 1.
+
+    Attributes:
+        frames: How many.
+        drop: `float_miou - miou`, negative for a gain.
+        drop_ci95: Its 95 % interval over frames; None with fewer than two.
+        class_drop: `(C,)` drops of IoU, NaN for classes with at most 1 % of the labelled pixels.
+    """
+
+    frames: int
+    float_miou: float
+    miou: float
+    drop: float
+    drop_ci95: tuple[float, float] | None
+    class_drop: Float64
+
+    def passes(self, *, max_drop: float = 0.005, max_class_drop: float = 0.02) -> bool:
+        """Whether neither mIoU nor a class that counts falls by more than allowed, fractions of 1."""
+        return self.drop <= max_drop and not bool((self.class_drop > max_class_drop).any())
+
+
+def miou_drop(
+    reference: Sequence[ConfusionMatrix], other: Sequence[ConfusionMatrix], *, resamples: int = 2000, seed: int = 0
+) -> MiouDrop:
+    """Compare two engines frame by frame.
+
+    The interval is a paired bootstrap over blocks of consecutive frames, since neighbours in a video show the
+    same scene; a block is as long as the square root of the number of frames.
+
+    Args:
+        reference: Of the float engine, one matrix per frame.
+        other: Of the engine in question, on the same frames in the same order.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap; the same seed gives the same interval.
+
+    Raises:
+        UsageError: There is no frame, the numbers differ, or no pixel is labelled.
+    """
+    if not reference or len(reference) != len(other):
+        raise UsageError(f"{len(reference)} and {len(other)} frames can't be compared; equal numbers above 0 can.")
+    first, second = (sum(matrices, ConfusionMatrix.empty(len(reference[0].counts))) for matrices in (reference, other))
+    if not first.counts.any():
+        raise UsageError("The frames have no labelled pixel; all are void.")
+    drop = first.miou() - second.miou()
+    counting = first.class_share() > COUNTING_SHARE
+    class_drop = np.where(counting, first.class_iou() - second.class_iou(), np.nan)
+    ci95 = _interval(reference, other, resamples, seed) if len(reference) > 1 else None
+    return MiouDrop(len(reference), first.miou(), second.miou(), drop, ci95, class_drop)
+
+
+def _interval(
+    reference: Sequence[ConfusionMatrix], other: Sequence[ConfusionMatrix], resamples: int, seed: int
+) -> tuple[float, float]:
+    """The 2.5 and 97.5 percentiles of the drop over resampled frames."""
+    times = _resampled(len(reference), resamples, np.random.default_rng(seed))
+    mious = [_mious(times, matrices) for matrices in (reference, other)]
+    low, high = np.nanpercentile(mious[0] - mious[1], (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _resampled(frames: int, resamples: int, rng: np.random.Generator) -> Float64:
+    """How often each frame is drawn, `(resamples, frames)`: whole blocks, wrapping round at the end."""
+    length = round(frames**0.5)
+    blocks = -(-frames // length)
+    starts = rng.integers(frames, size=(resamples, blocks, 1))
+    drawn = ((starts + np.arange(length)) % frames).reshape(resamples, -1)[:, :frames]
+    times = np.zeros((resamples, frames))
+    np.add.at(times, (np.arange(resamples)[:, None], drawn), 1)
+    return times
+
+
+def _mious(times: Float64, matrices: Sequence[ConfusionMatrix]) -> Float64:
+    """mIoU of each resample, `(resamples,)`; NaN for one without any labelled pixel."""
+    counts = np.stack([matrix.counts for matrix in matrices]).astype(np.float64)
+    hits = times @ np.diagonal(counts, axis1=1, axis2=2)
+    union = times @ (counts.sum(1) + counts.sum(2)) - hits
+    occurring = union > 0
+    total = np.divide(hits, union, out=np.zeros_like(hits), where=occurring).sum(1)
+    mious: Float64 = np.divide(total, occurring.sum(1), out=np.full(len(total), np.nan), where=occurring.any(1))
+    return mious

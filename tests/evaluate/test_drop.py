@@ -1,0 +1,143 @@
+"""The drop between two engines: its value, its interval, and the verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+
+from edgeseg.errors import UsageError
+from edgeseg.evaluate import ConfusionMatrix, miou_drop
+
+CLASSES = 3
+
+
+def frames(count: int, errors: float, *, seed: int = 0, rare: float = 0.3) -> list[ConfusionMatrix]:
+    """Matrices of frames of 10 000 pixels, of which a share is wrong; the last class has a share of `rare`."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        shares = np.array([(1 - rare) / 2, (1 - rare) / 2, rare])
+        totals = rng.multinomial(10_000, shares)
+        counts = np.diag(totals)
+        for index, total in enumerate(totals):
+            wrong = rng.binomial(total, errors)
+            counts[index, index] -= wrong
+            counts[index, (index + 1) % CLASSES] += wrong
+        made.append(ConfusionMatrix(counts.astype(np.int64)))
+    return made
+
+
+def test_the_drop_is_the_difference_of_the_scores_of_the_whole_set() -> None:
+    reference, other = frames(20, 0.05), frames(20, 0.10, seed=1)
+    drop = miou_drop(reference, other)
+    first, second = (sum(each, ConfusionMatrix.empty(CLASSES)) for each in (reference, other))
+    assert (drop.float_miou, drop.miou) == (first.miou(), second.miou())
+    assert drop.drop == first.miou() - second.miou()
+    assert drop.class_drop == pytest.approx(first.class_iou() - second.class_iou())
+    assert drop.frames == 20
+
+
+def test_the_interval_holds_the_drop_and_narrows_with_more_frames() -> None:
+    widths = []
+    for count in (9, 144):
+        drop = miou_drop(frames(count, 0.05), frames(count, 0.10, seed=1))
+        assert drop.drop_ci95 is not None
+        low, high = drop.drop_ci95
+        assert low < drop.drop < high
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 2
+
+
+def test_the_interval_covers_the_true_drop_as_often_as_it_says() -> None:
+    """Of 200 data sets drawn from one law, about 95 % have an interval that holds the drop of the law."""
+    truth = miou_drop(frames(4000, 0.05), frames(4000, 0.08, seed=1), resamples=1).drop
+    held = 0
+    for seed in range(200):
+        found = miou_drop(frames(40, 0.05, seed=seed), frames(40, 0.08, seed=seed + 1000), resamples=200)
+        assert found.drop_ci95 is not None
+        held += found.drop_ci95[0] <= truth <= found.drop_ci95[1]
+    assert held >= 170
+
+
+def test_equal_engines_have_no_drop_and_no_width() -> None:
+    same = frames(10, 0.05)
+    drop = miou_drop(same, same)
+    assert drop.drop == 0
+    assert drop.drop_ci95 == (0, 0)
+    assert drop.passes()
+
+
+def test_the_interval_is_the_same_each_time() -> None:
+    reference, other = frames(12, 0.05), frames(12, 0.10, seed=1)
+    assert miou_drop(reference, other).drop_ci95 == miou_drop(reference, other).drop_ci95
+    assert miou_drop(reference, other, seed=1).drop_ci95 != miou_drop(reference, other).drop_ci95
+
+
+def test_pairing_cancels_what_both_engines_find_hard() -> None:
+    """Frames differ far more than the engines do; the interval is that of the engines' difference."""
+    rng = np.random.default_rng(0)
+    reference, other = [], []
+    for index in range(30):
+        share = rng.uniform(0.05, 0.4)
+        reference += frames(1, share, seed=index)
+        other += [ConfusionMatrix(reference[-1].counts + 0)]
+        moved = other[-1].counts[0, 0] // 50
+        other[-1].counts[0, 0] -= moved
+        other[-1].counts[0, 1] += moved
+    paired = miou_drop(reference, other).drop_ci95
+    unpaired = miou_drop(reference, other[1:] + other[:1]).drop_ci95
+    assert paired is not None
+    assert unpaired is not None
+    assert paired[0] > 0
+    assert paired[1] - paired[0] < (unpaired[1] - unpaired[0]) / 2
+
+
+def test_one_frame_has_no_interval() -> None:
+    assert miou_drop(frames(1, 0.1), frames(1, 0.2)).drop_ci95 is None
+
+
+def test_a_class_of_one_percent_or_less_does_not_count() -> None:
+    reference, other = frames(5, 0.0, rare=0.005), frames(5, 0.0, rare=0.005)
+    for matrix in other:
+        matrix.counts[2] = [matrix.counts[2].sum(), 0, 0]
+    drop = miou_drop(reference, other)
+    assert np.isnan(drop.class_drop[2])
+    assert drop.drop > 0.3
+    assert drop.passes(max_drop=0.5)
+
+
+@pytest.mark.parametrize(
+    ("max_drop", "max_class_drop", "passes"),
+    [
+        pytest.param(0.03, 0.05, True, id="both within"),
+        pytest.param(0.01, 0.05, False, id="mIoU falls too far"),
+        pytest.param(0.03, 0.03, False, id="one class falls too far"),
+    ],
+)
+def test_the_verdict_asks_for_both_limits(max_drop: float, max_class_drop: float, passes: bool) -> None:
+    reference = [ConfusionMatrix(np.diag([1000, 1000, 1000]))]
+    other = [ConfusionMatrix(np.array([[960, 40, 0], [0, 1000, 0], [0, 0, 1000]]))]
+    assert miou_drop(reference, other).passes(max_drop=max_drop, max_class_drop=max_class_drop) is passes
+
+
+def test_a_gain_can_be_asked_for() -> None:
+    better, worse = frames(4, 0.01), frames(4, 0.10, seed=1)
+    assert miou_drop(worse, better).passes(max_drop=-0.05, max_class_drop=0)
+    assert not miou_drop(better, better).passes(max_drop=-0.05)
+
+
+@pytest.mark.parametrize(
+    ("reference", "other", "said"),
+    [
+        pytest.param([], [], "0 and 0 frames", id="no frames"),
+        pytest.param(frames(3, 0.1), frames(2, 0.1), "3 and 2 frames", id="not the same frames"),
+        pytest.param([ConfusionMatrix.empty(2)], [ConfusionMatrix.empty(2)], "all are void", id="no labelled pixel"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    reference: list[ConfusionMatrix], other: list[ConfusionMatrix], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        miou_drop(reference, other)
