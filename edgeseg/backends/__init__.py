@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from edgeseg.backends.base import Backend, Engine, EngineOptions, Session, Ticket
+from edgeseg.backends.base import Backend, Engine, EngineOptions
+from edgeseg.backends.session import Output, Session, Ticket
 from edgeseg.backends.table import BACKENDS, installed_backends, open_backend
 
-__all__ = ["BACKENDS", "Backend", "Engine", "EngineOptions", "Session", "Ticket", "installed_backends", "open_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Engine",
+    "EngineOptions",
+    "Output",
+    "Session",
+    "Ticket",
+    "installed_backends",
+    "open_backend",
+]

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Protocol
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
+import msgspec
 
-from edgeseg.card import Card, Dialect, Precision, read_card
-from edgeseg.errors import EdgesegError, ModelFileError, UsageError
-from edgeseg.files import sha256_file
+from edgeseg.backends.session import Output, Session
+from edgeseg.card import Card, Dialect, Precision, read_card, write_card
+from edgeseg.errors import EngineMismatch, ModelFileError, UsageError
+from edgeseg.files import atomic_path, sha256_bytes, sha256_file
 
-__all__ = ["Backend", "Engine", "EngineOptions", "Head", "Output", "Session", "Ticket"]
+__all__ = ["Backend", "Engine", "EngineOptions", "Head"]
 
-Output = Literal["class_map", "logits"]
 #: How the uint8 frame enters the graph: `dequantize` (transpose bytes, one DequantizeLinear), or
 #: `cast` (Cast first, all that TensorRT accepts).
 Head = Literal["dequantize", "cast"]
-UInt8 = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -61,98 +56,6 @@ class Engine:
         return cls(path, card)
 
 
-class Ticket(Protocol):
-    """A frame under way through a session."""
-
-    stage_ms: dict[str, float]
-    """Milliseconds by stage, complete once `result` has returned."""
-
-    def result(self, out: Array | None = None) -> Array:
-        """Wait for the answer and return it; the session may then be given the next frame.
-
-        Args:
-            out: Array of the result's shape and dtype to copy into. Without it the answer lies in a buffer
-                of the session's, which is valid until the second `submit` after this ticket's.
-
-        Returns:
-            Class map `(N, H, W)` uint8, or logits `(N, C, h, w)` float32 at the decoder's own size.
-        """
-        ...
-
-
-class Session(ABC):
-    """Frames in, class maps out. Used by one thread at a time, which a lock ensures.
-
-    The order of calls is `input_buffer`, fill it, `submit`, `Ticket.result`. At most two tickets are under
-    way: a third `submit` raises. `with session:` closes it at the end.
-    """
-
-    card: Card
-
-    def __init__(self, card: Card) -> None:
-        self.card = card
-        self._lock = threading.Lock()
-        self._closed = False
-
-    @abstractmethod
-    def input_buffer(self) -> UInt8:
-        """The buffer to put the next frame in: `(N, H, W, channels)` uint8 in the card's pixel format.
-
-        Decode or resize straight into it. It belongs to the caller until `submit`, then to the session until
-        that ticket's `result` has returned. Never blocks.
-        """
-
-    @abstractmethod
-    def submit(self) -> Ticket:
-        """Start inference on the buffer that `input_buffer` gave last. Does not wait for the answer.
-
-        Raises:
-            EdgesegError: The session is closed, or two tickets are under way already.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Free all that the session holds. Tickets under way are waited for. Closing twice is allowed."""
-
-    def infer(self, frames: UInt8, out: Array | None = None) -> Array:
-        """Class maps of frames, waited for; sugar for `input_buffer`, `submit` and `result`.
-
-        Args:
-            frames: `(N, H, W, channels)` uint8 in the card's pixel format and size.
-            out: Array to write to; without it a new one is returned, safe to keep.
-
-        Raises:
-            UsageError: The shape or dtype is not the session's.
-        """
-        buffer = self.input_buffer()
-        if frames.shape != buffer.shape or frames.dtype != np.uint8:
-            raise UsageError(
-                f"Frames are {frames.dtype} {frames.shape}; this engine takes uint8 {buffer.shape} "
-                f"(N, H, W, channels) in {self.card.preprocess.pixel_format}."
-            )
-        np.copyto(buffer, frames)
-        answer = self.submit().result(out)
-        return answer if out is not None else answer.copy()
-
-    def _enter(self) -> None:
-        """Take the session for this call, or say who else has it."""
-        if self._closed:
-            raise EdgesegError("This session is closed.", hint="Load the engine again.")
-        if not self._lock.acquire(blocking=False):
-            raise EdgesegError("Two threads use one session at once.", hint="Give each thread a session of its own.")
-
-    def _leave(self) -> None:
-        self._lock.release()
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
 class Backend(ABC):
     """One engine library.
 
@@ -181,28 +84,53 @@ class Backend(ABC):
         The graph's card is taken over; `out` is written whole or not at all, and the card beside it.
 
         Raises:
-            ModelFileError: The library refuses the graph.
+            UsageError: The backend has no such precision.
+            ModelFileError: The library refuses the graph; nothing is left behind.
         """
 
     @abstractmethod
     def load(self, engine: Engine, output: Output = "class_map") -> Session:
         """Open an engine.
 
+        Args:
+            engine: Built by this backend.
+            output: What the session gives: class maps, or the logits that they are picked from.
+
         Raises:
+            EngineMismatch: The engine is another backend's, or this machine lacks its precision.
             ModelFileError: The library refuses the file.
         """
 
+    def _check_options(self, options: EngineOptions) -> None:
+        if options.precision not in self.floats:
+            raise UsageError(
+                f"The backend {self.name} can't run float operators in {options.precision} on this machine.",
+                hint=f"Possible: {', '.join(self.floats)}.",
+            )
 
-@dataclass
-class Buffers:
-    """Two input and two output buffers that a session takes in turns, made once."""
+    def _check_engine(self, engine: Engine) -> None:
+        card = engine.card
+        if card.backend != self.name:
+            raise EngineMismatch(f"{engine.path} was built for {card.backend}, not for {self.name}.")
+        if card.float_precision not in self.floats:
+            raise EngineMismatch(
+                f"{engine.path} needs {card.float_precision}, which {self.name} can't run on this machine.",
+                hint="Build it on this machine: edgeseg build",
+            )
 
-    inputs: tuple[UInt8, UInt8]
-    outputs: tuple[Array, Array]
-    next: int = field(default=0)
-
-    def advance(self) -> int:
-        """The pair to use now; the other one is next."""
-        now = self.next
-        self.next = 1 - now
-        return now
+    def _keep(self, out: Path, content: bytes, card: Card, options: EngineOptions, execution: dict[str, Any]) -> Engine:
+        """Write an engine and its card, which is the graph's own with what building added."""
+        card = msgspec.structs.replace(
+            card,
+            kind="engine",
+            backend=self.name,
+            precision=options.precision if card.dialect == "float" else "int8",
+            float_precision=options.precision,
+            sha256=sha256_bytes(content),
+            tools={**card.tools, self.name: self.version()},
+            measured={**card.measured, "execution": execution},
+        )
+        with atomic_path(out) as part:
+            part.write_bytes(content)
+            write_card(out, card)
+        return Engine(out, card)

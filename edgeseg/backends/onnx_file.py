@@ -1,0 +1,126 @@
+"""Backends whose engine file is the ONNX graph itself, compiled by the library at every load."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import onnx
+
+from edgeseg.backends.base import Backend, Engine, EngineOptions
+from edgeseg.backends.session import Output, Session, Shape
+from edgeseg.card import KEY, Card, decode_card
+from edgeseg.errors import EdgesegError, ModelFileError
+from edgeseg.files import refuse_outside_data
+
+__all__ = ["OnnxFileBackend", "check_frame_graph", "read_frame_graph", "refusal"]
+
+#: Lines of OpenVINO's messages that tell where in its own code it was, not what is wrong.
+NOISE = re.compile(r"Exception from|Check '|FrontEnd API|While validating|Model wasn't|Summary|To facilitate|\s*$")
+#: The same at the beginning of ONNX Runtime's messages.
+CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (/\S+:\d+ .*\) (?=[A-Z]))?")
+
+
+class OnnxFileBackend(Backend):
+    """A backend that opens ONNX files. What is left to each library is `_open`.
+
+    Attributes:
+        library: Its name in messages.
+    """
+
+    library: str
+
+    @abstractmethod
+    def _open(self, model: onnx.ModelProto, card: Card, output: Output) -> Session:
+        """Compile a graph whose only output is `output`.
+
+        Raises:
+            ModelFileError: The library refuses it.
+        """
+
+    def build(self, graph: Path, out: Path, options: EngineOptions) -> Engine:
+        """See `Backend.build`. The graph is loaded and run once, on a black frame, before its file is kept."""
+        self._check_options(options)
+        model, card = read_frame_graph(graph)
+        card = msgspec.structs.replace(card, float_precision=options.precision)
+        with self._open(model, card, "class_map") as session:
+            try:
+                shape = session.submit().result().shape
+            except EdgesegError as error:
+                raise refusal(self.library, model, error.message) from error
+            if shape != (card.batch, *(card.size_hw or ())):
+                raise ModelFileError(f"The class map of {graph} has the shape {shape}, its frames {card.size_hw}.")
+        content = model.SerializeToString(deterministic=True)
+        return self._keep(out, content, card, options, session.execution)
+
+    def load(self, engine: Engine, output: Output = "class_map") -> Session:
+        """See `Backend.load`. For `logits` the graph ends there, so that the rest isn't computed."""
+        self._check_engine(engine)
+        refuse_outside_data(engine.path, embedded=True)
+        model = onnx.load(engine.path, format="protobuf", load_external_data=False)
+        check_frame_graph(model)
+        if output == "logits":
+            del model.graph.output[:]
+            model.graph.output.append(onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, None))
+        return self._open(model, engine.card, output)
+
+
+def read_frame_graph(path: Path) -> tuple[onnx.ModelProto, Card]:
+    """The graph in a file, with its weights in memory, and its card, taken out of it.
+
+    Raises:
+        ModelFileError: The file is damaged or has no card, or the graph does not take frames and give class maps.
+    """
+    refuse_outside_data(path)
+    model = onnx.load(path, format="protobuf")
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    if KEY not in properties:
+        raise ModelFileError(f"{path} has no card.", hint="Give the model to edgeseg build, which makes one.")
+    card = decode_card(properties.pop(KEY), where=str(path))
+    onnx.helper.set_model_props(model, properties)
+    batch, height, width, channels = check_frame_graph(model)
+    if channels != len(card.preprocess.pixel_format):
+        raise ModelFileError(f"{path} takes {channels} channels, but its card says {card.preprocess.pixel_format}.")
+    return model, msgspec.structs.replace(card, size_hw=(height, width), batch=batch)
+
+
+def check_frame_graph(model: onnx.ModelProto) -> Shape:
+    """Shape of the frames that a graph takes: `(N, H, W, channels)`.
+
+    Raises:
+        ModelFileError: It does not go from uint8 `frame`, of fixed shape, to uint8 `class_map` by way of `logits`.
+    """
+    graph = model.graph
+    ends = {value.name: value.type.tensor_type for value in (*graph.input, *graph.output)}
+    uint8 = [name for name, end in ends.items() if end.elem_type == onnx.TensorProto.UINT8]
+    shape = tuple(size.dim_value for size in ends["frame"].shape.dim) if "frame" in ends else ()
+    inside = any("logits" in node.output for node in graph.node)
+    if not (list(ends) == uint8 == ["frame", "class_map"] and len(shape) == 4 and all(shape) and inside):
+        raise ModelFileError(
+            f"The graph goes from {_names(graph.input)} to {_names(graph.output)}; an engine needs uint8 'frame' "
+            "(N, H, W, channels) of fixed size, uint8 'class_map', and a tensor 'logits' between.",
+            hint="Give the model to edgeseg build, which puts head and tail on.",
+        )
+    return shape
+
+
+def _names(values: Iterable[onnx.ValueInfoProto]) -> str:
+    return ", ".join(f"'{value.name}'" for value in values) or "nothing"
+
+
+def refusal(library: str, model: onnx.ModelProto, said: str) -> ModelFileError:
+    """A library's refusal of a graph: the node, where it can be told, and the reason without the noise."""
+    words = {word.strip(".:-") for word in re.findall(r"[\w./:-]+", said)}
+    parts = words | {part for word in words for part in re.split(r"[.:-]", word)}
+    unknown = [n for n in model.graph.node if n.op_type in parts and not onnx.defs.has(n.op_type, n.domain)]
+    culprits = unknown or [n for n in model.graph.node if n.name in words]
+    where = f" at node '{culprits[0].name}' ({culprits[0].op_type})" if culprits else ""
+    lines = [line.strip(" -") for line in said.splitlines() if line.strip() and not NOISE.match(line)]
+    reason = CODE.sub("", " ".join(dict.fromkeys(lines)))
+    return ModelFileError(
+        f"{library} refuses the graph{where}: {reason}",
+        hint="Try another backend (edgeseg doctor lists them), or change that part of the model.",
+    )

@@ -1,0 +1,87 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from edgeseg.backends.onnx_file import OnnxFileBackend, refusal
+from edgeseg.backends.session import Buffers, Output
+from edgeseg.backends.worker import WorkerSession
+from edgeseg.card import Card
+from edgeseg.device.cpu import inference_threads, int8_saturates
+from edgeseg.errors import EdgesegError, ModelFileError
+
+__all__ = ["OnnxRuntime"]
+
+#: The library's own exceptions have no common base.
+ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    *(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
+)
+#: Severity from which the library writes to stderr. Errors are raised too, and need not be told twice.
+FATAL = 4
+
+
+class OnnxRuntime(OnnxFileBackend):
+    """ONNX Runtime with its own CPU kernels."""
+
+    name = "onnxruntime"
+    library = "ONNX Runtime"
+
+    def __init__(self) -> None:
+        if int8_saturates():
+            self.dialects = ("u8-asym-reduced",)
+        else:
+            self.dialects = ("u8-asym", "s8-sym") if platform.machine() == "aarch64" else ("u8-asym",)
+
+    def version(self) -> str:
+        return str(onnxruntime.__version__)
+
+    def _open(self, model: onnx.ModelProto, card: Card, output: Output) -> OrtSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = inference_threads()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = FATAL
+        # Threads that wait for the next frame by spinning would take the cores from camera and display.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        content = model.SerializeToString()
+        try:
+            library = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except ERRORS as error:
+            raise refusal(self.library, model, str(error)) from error
+        session = OrtSession(card, library, output)
+        session.execution = {"precision": "fp32", "threads": options.intra_op_num_threads}
+        return session
+
+
+class OrtSession(WorkerSession):
+    """A session of ONNX Runtime: both pairs of buffers are bound once, and run by address."""
+
+    def __init__(self, card: Card, library: onnxruntime.InferenceSession, output: Output) -> None:
+        (frame,), (answer,) = library.get_inputs(), library.get_outputs()
+        if not all(isinstance(size, int) for size in answer.shape):
+            raise ModelFileError(f"ONNX Runtime finds no fixed shape for '{output}', only {answer.shape}.")
+        super().__init__(card, Buffers.zeros(tuple(frame.shape), tuple(answer.shape), output))
+        self._library = library
+        self._bindings = []
+        for given, wanted in zip(self._buffers.inputs, self._buffers.outputs, strict=True):
+            binding = library.io_binding()
+            binding.bind_input(frame.name, "cpu", 0, np.uint8, given.shape, given.ctypes.data)
+            binding.bind_output(answer.name, "cpu", 0, wanted.dtype.type, wanted.shape, wanted.ctypes.data)
+            self._bindings.append(binding)
+
+    def _run(self, slot: int) -> None:
+        try:
+            self._library.run_with_iobinding(self._bindings[slot])
+        except ERRORS as error:
+            raise EdgesegError(f"ONNX Runtime failed: {error}", hint="Build the engine anew: edgeseg build") from error
+
+    def _free(self) -> None:
+        super()._free()
+        self._bindings.clear()
+        del self._library

@@ -1,0 +1,94 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import onnx
+import openvino
+
+from edgeseg.backends.onnx_file import OnnxFileBackend, refusal
+from edgeseg.backends.session import Buffers, Output, Session
+from edgeseg.card import Card
+from edgeseg.device.cpu import inference_threads, int8_saturates
+from edgeseg.errors import EdgesegError
+
+__all__ = ["OpenVino"]
+
+#: Names of float types: ours to the library's.
+FLOATS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVino(OnnxFileBackend):
+    """OpenVINO's CPU plugin."""
+
+    name = "openvino"
+    library = "OpenVINO"
+
+    def __init__(self) -> None:
+        self._core = openvino.Core()
+        self.dialects = ("u8-asym-reduced", "u8-asym", "s8-sym") if int8_saturates() else ("u8-asym", "s8-sym")
+        if "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            self.floats = ("bf16", "fp32")
+
+    def version(self) -> str:
+        return str(openvino.get_version()).partition("-")[0]
+
+    def _open(self, model: onnx.ModelProto, card: Card, output: Output) -> OpenVinoSession:
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": inference_threads(),
+            # A pinned thread would wait for its core while a camera or an encoder has it, and another is free.
+            "ENABLE_CPU_PINNING": False,
+            # Left to itself it takes bf16 where the processor has matrix units for it, and fp16 on ARM.
+            "INFERENCE_PRECISION_HINT": FLOATS[card.float_precision],
+        }
+        try:
+            compiled = self._core.compile_model(self._core.read_model(model.SerializeToString()), "CPU", options)
+            session = OpenVinoSession(card, compiled, output)
+        except RuntimeError as error:
+            raise refusal(self.library, model, str(error)) from error
+        session.execution = _execution(compiled)
+        return session
+
+
+class OpenVinoSession(Session):
+    """A session of OpenVINO: one request for each pair of buffers, in the library's own queue."""
+
+    def __init__(self, card: Card, compiled: openvino.CompiledModel, output: Output) -> None:
+        frame, answer = (tuple(end.shape) for end in (compiled.input(), compiled.output()))
+        super().__init__(card, Buffers.zeros(frame, answer, output))
+        self._requests = []
+        for given, wanted in zip(self._buffers.inputs, self._buffers.outputs, strict=True):
+            request = compiled.create_infer_request()
+            request.set_input_tensor(openvino.Tensor(given, shared_memory=True))
+            request.set_output_tensor(openvino.Tensor(wanted, shared_memory=True))
+            self._requests.append(request)
+
+    def _start(self, slot: int) -> None:
+        self._requests[slot].start_async()
+
+    def _finish(self, slot: int) -> dict[str, float]:
+        request = self._requests[slot]
+        try:
+            request.wait()
+        except RuntimeError as error:
+            raise EdgesegError(f"OpenVINO failed: {error}", hint="Build the engine anew: edgeseg build") from error
+        return {"inference": request.latency}
+
+    def _free(self) -> None:
+        self._requests.clear()
+
+
+def _execution(compiled: openvino.CompiledModel) -> dict[str, Any]:
+    """What the compiled model says of itself; `convolutions` counts them by the precision they really run in."""
+    names = {theirs: ours for ours, theirs in FLOATS.items()}
+    hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    nodes = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
+    ran = Counter(str(n["runtimePrecision"].value) for n in nodes if n["layerType"].value == "Convolution")
+    return {
+        "precision": names.get(hint, hint),
+        "threads": compiled.get_property("INFERENCE_NUM_THREADS"),
+        "convolutions": {names.get(name, name): count for name, count in sorted(ran.items())},
+    }
