@@ -73,7 +73,7 @@ def cli(verbose: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code (see `edgeseg.errors`; 130 when interrupted)."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    args = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     command = next((word for word in args if word in COMMANDS), "")
     as_json = "--json" in args
     try:
