@@ -13,9 +13,11 @@ from edgeseg.graph.io import graph_card, set_card
 from edgeseg.graph.passes.adopt_frames import PIXELS
 from edgeseg.graph.passes.cut_tail import LOGITS
 
-__all__ = ["CLASS_MAP", "FRAME", "attach_head_and_tail", "tail_size"]
+__all__ = ["CLASS_MAP", "FRAME", "PICKED", "attach_head_and_tail", "tail_size"]
 
 FRAME, CLASS_MAP = "frame", "class_map"
+#: The class map before it grows to the frame's size, `(N, 1, h, w)` uint8.
+PICKED = "edgeseg.tail.cast.value"
 
 
 def attach_head_and_tail(model: ir.Model, *, head: str, upsample: Upsample) -> ir.Model:
@@ -40,7 +42,9 @@ def attach_head_and_tail(model: ir.Model, *, head: str, upsample: Upsample) -> i
         raise ModelFileError(f"Only prepared and quantized graphs get a head and a tail, not {card and card.kind}.")
     whole = model.clone()
     maker = _Maker(whole)
-    (_head_by_cast if head == "cast" else _head_by_dequantize)(maker, card.batch, card.size_hw, card.preprocess.pixel_format)
+    (_head_by_cast if head == "cast" else _head_by_dequantize)(
+        maker, card.batch, card.size_hw, card.preprocess.pixel_format
+    )
     if card.logit == "threshold":
         _tail(maker, card.size_hw, upsample, card.upsampling, threshold=card.threshold)
     else:
@@ -80,7 +84,9 @@ class _Maker:
         return value
 
 
-def _frame_input(maker: _Maker, batch: int, size_hw: tuple[int, int], pixel_format: str) -> tuple[ir.Value, list[ir.Node]]:
+def _frame_input(
+    maker: _Maker, batch: int, size_hw: tuple[int, int], pixel_format: str
+) -> tuple[ir.Value, list[ir.Node]]:
     shape = ir.Shape([batch, *size_hw, len(pixel_format)])
     frame = ir.Value(name=FRAME, shape=shape, type=ir.TensorType(ir.DataType.UINT8))
     return frame, []
@@ -89,7 +95,9 @@ def _frame_input(maker: _Maker, batch: int, size_hw: tuple[int, int], pixel_form
 def _drop_fourth(maker: _Maker, value: ir.Value, pixel_format: str, nodes: list[ir.Node]) -> ir.Value:
     if len(pixel_format) == 3:
         return value
-    limits = [maker.constant(f"head.{name}", np.array([n], np.int64)) for name, n in (("from", 0), ("to", 3), ("axis", 3))]
+    limits = [
+        maker.constant(f"head.{name}", np.array([n], np.int64)) for name, n in (("from", 0), ("to", 3), ("axis", 3))
+    ]
     nodes.append(maker.node("Slice", "head.slice", value, *limits))
     return nodes[-1].outputs[0]
 
@@ -158,7 +166,9 @@ def _tail(
     if threshold is None:
         nodes.append(maker.node("ArgMax", "tail.argmax", value, axis=1, keepdims=1))
     else:
-        nodes.append(maker.node("Greater", "tail.greater", value, maker.constant("tail.threshold", np.float32(threshold))))
+        nodes.append(
+            maker.node("Greater", "tail.greater", value, maker.constant("tail.threshold", np.float32(threshold)))
+        )
     nodes.append(maker.node("Cast", "tail.cast", nodes[-1].outputs[0], to=ir.DataType.UINT8))
     if at != size_hw:
         sizes = maker.constant("tail.full", np.array([batch, 1, *size_hw], np.int64))

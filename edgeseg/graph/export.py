@@ -82,9 +82,7 @@ def relative_error(net: nn.Module, model: ir.Model, shape: tuple[int, int, int, 
     image = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
     with torch.no_grad():
         expected = net(torch.from_numpy(image)).numpy()
-    session = onnxruntime.InferenceSession(
-        ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: image})[0]
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
@@ -107,7 +105,11 @@ def _quiet() -> Iterator[None]:
     level = exporter.level
     exporter.setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -82,11 +82,13 @@ def prepare_graph(
         adopt = AdoptFrames(source.preprocess)
         for step in (GlobalPool(), MergePointwise(), adopt, RemoveUnusedNodesPass(), NameNodes()):
             step(prepared)
-    except ir.passes.PassError as error:
-        cause = error.__cause__
-        if isinstance(cause, EdgesegError):
-            raise cause from None
-        raise ModelFileError(f"The graph can't be prepared: {cause or error}.") from error
+    except EdgesegError:
+        raise
+    except Exception as error:
+        reason = str(error.__cause__ or error).split("\n")[0]
+        raise ModelFileError(
+            f"The graph can't be prepared: {reason}.", hint="Is it a valid float graph? Check it: edgeseg inspect MODEL"
+        ) from error
     set_card(prepared, _card(model, prepared, source, cut, size, batch))
     return prepared
 
@@ -147,7 +149,12 @@ def _card(
             raise ModelFileError(f"The card names {source.num_classes} classes, the logits have {channels} channels.")
         upsampling = cut.tail.coordinates if cut.tail.resized else source.upsampling
         return msgspec.structs.replace(
-            source, kind="prepared", size_hw=size, batch=batch, upsampling=upsampling, made_from={**source.made_from, **made_from}
+            source,
+            kind="prepared",
+            size_hw=size,
+            batch=batch,
+            upsampling=upsampling,
+            made_from={**source.made_from, **made_from},
         )
     count = max(2, channels)
     classes = source.classes or LabelSet(tuple(f"class {i}" for i in range(count)), voc_palette(count + 1)[1:])

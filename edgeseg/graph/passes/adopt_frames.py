@@ -92,7 +92,9 @@ def _fold(model: ir.Model, conv: ir.Node, order: list[int], scale: np.ndarray) -
     conv.replace_input_with(1, _initializer(model, f"{old.name}.pixels", reordered.astype(np.float32)))
 
 
-def _append(model: ir.Model, nodes: list[ir.Node], op: str, value: ir.Value, per_channel: np.ndarray, name: str) -> ir.Value:
+def _append(
+    model: ir.Model, nodes: list[ir.Node], op: str, value: ir.Value, per_channel: np.ndarray, name: str
+) -> ir.Value:
     constant = _initializer(model, f"{name}.constant", per_channel.reshape(1, 3, 1, 1).astype(np.float32))
     node = ir.node(op, [value, constant], name=name)
     nodes.append(node)

@@ -50,7 +50,9 @@ class Tail:
             return 0.0 if value is None else value
         value = 0.5 if value is None else value
         if not 0 < value < 1:
-            raise UsageError(f"The threshold {value} is out of range: the output is a probability, so above 0 and below 1.")
+            raise UsageError(
+                f"The threshold {value} is out of range: the output is a probability, so above 0 and below 1."
+            )
         return math.log(value / (1 - value))
 
 
@@ -193,6 +195,12 @@ def _channels_first(graph: ir.Graph, value: ir.Value, tail: Tail) -> tuple[ir.Va
 def _check(value: ir.Value, tail: Tail) -> None:
     shape, dtype = value.shape, value.dtype
     where = f"'{value.name}' {_shape_text(value)}"
+    logits = _behind_labels(value)
+    if logits is not None:
+        raise UsageError(
+            f"The output {where} is a label map that is resized after its ArgMax; edgeseg needs the logits before.",
+            hint=f"Name them: --output {logits.name}",
+        )
     if dtype is not None and dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
         what = "a label map that no ArgMax makes" if dtype.is_integer() else "no tensor of floats"
         raise UsageError(
@@ -206,6 +214,17 @@ def _check(value: ir.Value, tail: Tail) -> None:
         )
     if tail.activation == "softmax" and shape[1] == 1:
         raise UsageError(f"The output {where} is a softmax over one channel, which is 1 everywhere.")
+
+
+def _behind_labels(value: ir.Value) -> ir.Value | None:
+    """The logits of a label map that was only moved about since its ArgMax, None where there is none."""
+    producer = value.producer()
+    while producer is not None and producer.op_type in _MOVES and producer.inputs[0] is not None:
+        producer = producer.inputs[0].producer()
+    return producer.inputs[0] if producer is not None and producer.op_type == "ArgMax" else None
+
+
+_MOVES = ("Cast", "Identity", "Reshape", "Resize", "Squeeze", "Transpose", "Unsqueeze", "Upsample")
 
 
 def _become_output(graph: ir.Graph, value: ir.Value) -> None:

@@ -1,0 +1,129 @@
+"""The engines that a build tries: which graph on which backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import onnx_ir as ir
+
+from edgeseg.backends import Backend, Engine, EngineOptions, installed_backends, open_backend
+from edgeseg.build.recipe import BuildRecipe
+from edgeseg.card import Dialect, Precision
+from edgeseg.errors import MissingDependency, UsageError
+from edgeseg.graph.attach import attach_head_and_tail
+from edgeseg.graph.io import graph_card, graph_sha256, save_graph
+from edgeseg.quantize.dialects import quantize_onnx
+from edgeseg.quantize.ranges import Ranges
+
+__all__ = ["Candidate", "build_candidate", "count_convs", "plan"]
+
+HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One engine to be tried. A `reference` is measured and shown, and never picked."""
+
+    backend: Backend
+    precision: Precision
+    dialect: Dialect
+    role: Literal["candidate", "reference"]
+
+    @property
+    def name(self) -> str:
+        """Unique among the candidates of a build."""
+        return f"{self.backend.name} {self.precision} {self.dialect}"
+
+
+def plan(recipe: BuildRecipe) -> list[Candidate]:
+    """What to build, references first, then the candidates with the likeliest fastest first.
+
+    Raises:
+        UsageError: No backend asked for runs that precision.
+        MissingDependency: No engine library is installed.
+    """
+    backends = installed_backends() if recipe.backend == "auto" else [open_backend(recipe.backend)]
+    if not backends:
+        raise MissingDependency(
+            "No engine library is installed.", hint="Install one: pip install 'edgeseg[onnxruntime,openvino,vision]'"
+        )
+    wanted = [
+        Candidate(backend, recipe.precision, dialect, "candidate")
+        for backend in backends
+        for dialect in (backend.dialects if recipe.precision == "int8" else ("float",))
+        if recipe.precision == "int8" or recipe.precision in backend.floats
+    ]
+    if not wanted:
+        possible = sorted({"int8", *(precision for backend in backends for precision in backend.floats)})
+        names = ", ".join(backend.name for backend in backends)
+        raise UsageError(
+            f"{names} can't run {recipe.precision} on this machine.",
+            hint="Possible here: " + ", ".join(f"--{precision}" for precision in possible) + ".",
+        )
+    return [*_references(backends, wanted), *wanted]
+
+
+def _references(backends: list[Backend], wanted: list[Candidate]) -> list[Candidate]:
+    """Float32 on ONNX Runtime, which everything is compared with, and the float engines of the backends asked for."""
+    known = {backend.name: backend for backend in backends}
+    if "onnxruntime" not in known:
+        known = {"onnxruntime": open_backend("onnxruntime"), **known}
+    everything = [
+        Candidate(backend, precision, "float", "reference")
+        for backend in known.values()
+        for precision in backend.floats
+    ]
+    taken = {candidate.name for candidate in wanted}
+    references = [candidate for candidate in everything if candidate.name not in taken]
+    return sorted(references, key=lambda one: (one.backend.name, one.precision) != ("onnxruntime", "fp32"))
+
+
+def build_candidate(
+    candidate: Candidate, prepared: ir.Model, ranges: Ranges | None, recipe: BuildRecipe, folder: Path
+) -> tuple[Engine, str]:
+    """Build one engine in `folder`.
+
+    Returns:
+        The engine, and the canonical hash of the graph that it was built from.
+    """
+    graph = prepared
+    if candidate.dialect != "float":
+        if ranges is None:
+            raise UsageError("INT8 needs ranges.")
+        graph = quantize_onnx(
+            prepared, ranges, dialect=candidate.dialect, calibrator=recipe.calibrator, keep_float=recipe.keep_float
+        )
+    head = "cast" if candidate.dialect == "s8-sym" else candidate.backend.head
+    whole = attach_head_and_tail(graph, head=head, upsample=recipe.upsample)
+    card = graph_card(whole)
+    if card is None:
+        raise UsageError("The graph has lost its card.")
+    digest = graph_sha256(whole)
+    height, width = card.size_hw or (0, 0)
+    stem = f"{card.model}-{height}x{width}-{candidate.precision}-{candidate.backend.name}"
+    room = folder / candidate.name.replace(" ", "-")
+    room.mkdir()
+    source = room / "source.onnx"
+    save_graph(whole, source, msgspec.structs.replace(card, made_from={**card.made_from, "engine_graph": digest}))
+    options = EngineOptions(precision=candidate.precision if candidate.dialect == "float" else "fp32")
+    engine = candidate.backend.build(source, room / f"{stem}{candidate.backend.suffix}", options)
+    source.unlink()
+    return engine, digest
+
+
+def count_convs(engine_graph: ir.Model) -> tuple[int, int, tuple[str, ...]]:
+    """INT8 convolutions, all convolutions, and the names of heavy operators in float, of a Q/DQ graph."""
+    convs = [node for node in engine_graph.graph if node.op_type in ("Conv", "ConvTranspose")]
+    quantized = [node for node in convs if _is_quantized(node)]
+    floats = tuple(
+        node.name or node.op_type for node in engine_graph.graph if node.op_type in HEAVY and not _is_quantized(node)
+    )
+    return len(quantized), len(convs), floats
+
+
+def _is_quantized(node: ir.Node) -> bool:
+    producers = [value.producer() for value in node.inputs[:2] if value is not None]
+    return len(producers) == 2 and all(made is not None and made.op_type == "DequantizeLinear" for made in producers)

@@ -1,0 +1,101 @@
+"""Build recipes: all that the result of `edgeseg build` depends on, from options or a TOML file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from edgeseg.card import PixelFormat, Precision, Preprocess, Resize, Upsample
+from edgeseg.catalog import DEFAULT_MODEL
+from edgeseg.errors import UsageError
+
+__all__ = ["BuildRecipe", "preprocess_of"]
+
+Side = Annotated[int, msgspec.Meta(ge=16, le=8192)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What to build, and how it is judged.
+
+    Attributes:
+        model: A shipped model, an ONNX file, or a checkpoint.
+        network: For a checkpoint that does not say it: its name in the registry.
+        precision: `int8`, or a float precision of the backends.
+        backend: A name, or `auto` for all that are installed.
+        imgsz: Height and width of the network's input, pixels; None takes the model's own.
+        upsample: Size at which the best class is picked.
+        pixel_format: Of the frames that the engine takes.
+        calib: Source of frames to measure ranges on; empty takes the ranges beside the model.
+        calib_frames: At most so many of them, evenly spaced.
+        calibrator: Picks thresholds from the ranges: `minmax`, `percentile`, `percentile:99.9`, `entropy`.
+        keep_float: Names of nodes that stay in float.
+        data: Labelled frames to gate on.
+        frames: Frames without labels to gate on.
+        gate_frames: At most so many of them, evenly spaced.
+        max_drop: Largest drop of mIoU in points; None is 0.5. Needs `data`.
+        max_class_drop: Largest drop of one class's IoU in points; None is 2.0. Needs `data`.
+        mean, std: For graphs without a card: what the network was trained with, in units of `input_range`.
+        input_range: Pixel value that `mean` and `std` call 1 (255), or that they count up to (1).
+        channels: For graphs without a card: the order the network was trained on.
+        classes: For models without a card: as `edgeseg.labels.label_set` takes them.
+        output: Tensor that holds the logits, where a graph has several outputs.
+        threshold: For one channel: class 1 is above it.
+        resize: How frames get to the network's size.
+    """
+
+    model: str = DEFAULT_MODEL
+    network: str = ""
+    precision: Precision = "int8"
+    backend: str = "auto"
+    imgsz: tuple[Side, Side] | None = None
+    upsample: Upsample = "half"
+    pixel_format: PixelFormat | None = None
+    calib: str = ""
+    calib_frames: Count = 100
+    calibrator: str = "minmax"
+    keep_float: tuple[str, ...] = ()
+    data: str = ""
+    frames: str = ""
+    gate_frames: Count = 100
+    max_drop: float | None = None
+    max_class_drop: float | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    input_range: Literal[1, 255] = 1
+    channels: Literal["rgb", "bgr"] = "rgb"
+    classes: str = ""
+    output: str | None = None
+    threshold: float | None = None
+    resize: Resize | None = None
+
+
+def preprocess_of(recipe: BuildRecipe) -> Preprocess:
+    """What a recipe says of a network without a card.
+
+    Raises:
+        UsageError: Mean or deviation are missing or can't be meant so.
+    """
+    if recipe.mean is None or recipe.std is None:
+        raise UsageError(
+            f"{recipe.model} has no card, so its preprocessing can't be known.",
+            hint="Say what it was trained with, as on ImageNet: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 "
+            "(for pixel values of 0 to 255 add --input-range 255).",
+        )
+    if min(recipe.std) <= 0:
+        raise UsageError(f"--std is {recipe.std}; deviations are above 0.")
+    if recipe.input_range == 1 and max(*map(abs, recipe.mean), *recipe.std) > 1:
+        raise UsageError(
+            f"--mean {recipe.mean} and --std {recipe.std} are no values for pixels of 0 to 1.",
+            hint="If they are meant for pixel values of 0 to 255, add --input-range 255.",
+        )
+    unit = 255 if recipe.input_range == 1 else 1
+    mean, std = (tuple(round(value * unit, 6) for value in values) for values in (recipe.mean, recipe.std))
+    return Preprocess(
+        pixel_format=recipe.pixel_format or "bgr",
+        channels=recipe.channels,
+        mean=(mean[0], mean[1], mean[2]),
+        std=(std[0], std[1], std[2]),
+        resize=recipe.resize or Resize(),
+    )

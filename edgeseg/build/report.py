@@ -1,0 +1,93 @@
+"""What a build found out: the JSON of `edgeseg build`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edgeseg.card import Dialect, Precision
+
+__all__ = ["BuildReport", "CandidateReport", "Gate", "GateKind", "Speed", "Verdict"]
+
+Verdict = Literal["pass", "fail", "unmeasured"]
+GateKind = Literal["labels", "agreement", "golden", "none"]
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """How good an engine is against the float graph. IoUs, drops and agreement are fractions of 1.
+
+    Attributes:
+        kind: `labels` measured accuracy; `agreement` and `golden` only whether it answers as float does.
+        frames: That it was judged on.
+        drop: `float_miou - miou`, with its 95 % interval.
+        class_drop: Drop of IoU by class, for the classes that count.
+        agreement: Share of confident pixels with float's class.
+        class_agreement: IoU against float by class, for the classes that count.
+    """
+
+    kind: GateKind
+    frames: int
+    float_miou: float | None = None
+    miou: float | None = None
+    drop: float | None = None
+    drop_ci95: tuple[float, float] | None = None
+    class_drop: dict[str, float] = {}
+    agreement: float | None = None
+    class_agreement: dict[str, float] = {}
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds per call, timed in turns with float32 on ONNX Runtime; `ratio` is float's median over this one's."""
+
+    p50_ms: float
+    p99_ms: float
+    fps: float
+    float_p50_ms: float | None = None
+    ratio: float | None = None
+
+
+class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table. `role` is `reference` for float engines that are only compared with."""
+
+    backend: str
+    dialect: Dialect
+    precision: Precision
+    role: Literal["candidate", "reference"]
+    verdict: Verdict
+    reason: str
+    size_bytes: int = 0
+    graph_sha256: str = ""
+    int8_convs: int = 0
+    total_convs: int = 0
+    float_nodes: tuple[str, ...] = ()
+    speed: Speed | None = None
+    gate: Gate | None = None
+
+
+class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole result. `graph_sha256` is that of the graph the engine was built from.
+
+    Attributes:
+        engine, card: Paths of what was kept, empty where nothing was.
+        int8_convs, total_convs: Convolutions that compute in INT8, and all.
+        float_nodes: Convolutions and other heavy operators that stayed in float.
+        warnings: What the user should know, a sentence each.
+    """
+
+    engine: str
+    card: str
+    backend: str
+    precision: Precision
+    dialect: Dialect
+    graph_sha256: str
+    ranges_sha256: str
+    verdict: Verdict
+    gate: Gate
+    speed: Speed | None
+    int8_convs: int
+    total_convs: int
+    float_nodes: tuple[str, ...]
+    candidates: tuple[CandidateReport, ...]
+    warnings: tuple[str, ...]
+    seconds: float

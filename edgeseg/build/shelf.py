@@ -1,0 +1,214 @@
+"""Where engines are kept, all files of one replaced together, and found again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from edgeseg.backends import Engine, Session, open_backend
+from edgeseg.backends.base import Output
+from edgeseg.card import card_path
+from edgeseg.errors import EngineMismatch, ModelFileError, UsageError, nearest
+from edgeseg.files import engines_folder, write_bytes
+
+__all__ = ["Shelf", "find_engine", "golden_paths", "load_session"]
+
+CURRENT = "current.json"
+JOURNAL = ".replacing"
+WORKSHOP = ".building-"
+#: Share of a golden class map's pixels that must be equal at every load.
+SAME = 0.999
+
+
+class Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`current.json`: the engine that `edgeseg run` takes."""
+
+    engine: str
+    schema: str = "edgeseg.current/1"
+
+
+def golden_paths(engine: Path) -> tuple[Path, Path]:
+    """Where the golden frame and the engine's own class map of it lie, as PNG."""
+    return engine.with_name(engine.name + ".golden-frame.png"), engine.with_name(engine.name + ".golden-map.png")
+
+
+class Shelf:
+    """A folder of engines. An engine's files are replaced together or not at all, also under kill -9."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def workshop(self, *, wait_s: float = 600) -> Iterator[Path]:
+        """A folder to build in, on the shelf's own file system, for one process at a time. It is removed at the end.
+
+        Raises:
+            UsageError: Another process builds here and does not end within `wait_s`.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / ".lock", timeout=wait_s):
+                self.recover()
+                for stale in self.folder.glob(f"{WORKSHOP}*"):
+                    shutil.rmtree(stale, ignore_errors=True)
+                with tempfile.TemporaryDirectory(prefix=WORKSHOP, dir=self.folder) as room:
+                    yield Path(room)
+        except Timeout as error:
+            raise UsageError(
+                f"Another process builds in {self.folder}.", hint="Wait for it, or build elsewhere: -o DIR"
+            ) from error
+
+    def keep(self, made: dict[str, Path], pick: str | None) -> None:
+        """Move files onto the shelf under their names, all or none, and make `pick` the current engine.
+
+        The names are written down first: a process that is killed midway leaves a list that `recover` finishes.
+        """
+        stage = Path(tempfile.mkdtemp(prefix=f"{JOURNAL}-", dir=self.folder))
+        for name, path in made.items():
+            os.replace(path, stage / name)
+        if pick is not None:
+            write_bytes(stage / CURRENT, msgspec.json.encode(Current(pick)) + b"\n")
+        names = sorted(path.name for path in stage.iterdir())
+        write_bytes(self.folder / JOURNAL, msgspec.json.encode({"stage": stage.name, "names": names}))
+        self.recover()
+
+    def recover(self) -> None:
+        """Finish a replacement that was cut short. Without one, only drop what an aborted one left."""
+        journal = self.folder / JOURNAL
+        if journal.is_file():
+            todo = msgspec.json.decode(journal.read_bytes(), type=_Journal)
+            for name in todo.names:
+                part = self.folder / todo.stage / name
+                if part.exists():
+                    os.replace(part, self.folder / name)
+            journal.unlink()
+        for stale in self.folder.glob(f"{JOURNAL}-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+    def current(self) -> Path | None:
+        """The engine that was picked last, None where there is none."""
+        path = self.folder / CURRENT
+        if not path.is_file():
+            return None
+        try:
+            return self.folder / msgspec.json.decode(path.read_bytes(), type=Current).engine
+        except msgspec.MsgspecError as error:
+            raise ModelFileError(f"{path} can't be read: {error}.", hint="Build anew: edgeseg build --int8") from error
+
+    def engines(self) -> dict[str, Path]:
+        """Engines on the shelf by file name."""
+        cards = sorted(self.folder.glob("*.json")) if self.folder.is_dir() else []
+        found = [card.with_name(card.name.removesuffix(".json")) for card in cards if card.name != CURRENT]
+        return {path.name: path for path in found if path.is_file()}
+
+
+class _Journal(msgspec.Struct, frozen=True):
+    stage: str
+    names: list[str]
+
+
+def find_engine(word: str | Path | None = None, folder: Path | None = None) -> Engine:
+    """The engine at a path, of a name on the shelf, or without a word the one that was built last.
+
+    Args:
+        word: A path, an engine's file name, or the beginning of exactly one.
+        folder: The shelf; by default where `edgeseg build` puts engines.
+
+    Raises:
+        UsageError: Nothing or more than one fits, or nothing was built yet.
+        ModelFileError: The engine or its card is damaged.
+    """
+    if word is not None and Path(word).is_file():
+        return Engine.open(word)
+    shelf = Shelf(Path(word) if word is not None and Path(word).is_dir() else folder or engines_folder())
+    if os.access(shelf.folder, os.W_OK) and (shelf.folder / JOURNAL).is_file():
+        with shelf.workshop():
+            pass
+    if word is None or Path(word).is_dir():
+        current = shelf.current()
+        if current is None:
+            raise UsageError(f"No engine was built yet in {shelf.folder}.", hint="Build one: edgeseg build --int8")
+        return Engine.open(current)
+    engines = shelf.engines()
+    fitting = [path for name, path in engines.items() if name == str(word) or name.startswith(str(word))]
+    if len(fitting) == 1:
+        return Engine.open(fitting[0])
+    if fitting:
+        names = ", ".join(path.name for path in fitting)
+        raise UsageError(f"'{word}' fits {len(fitting)} engines: {names}.", hint="Give the whole name, or a path.")
+    hint = nearest(str(word), engines) if engines else "Build one: edgeseg build --int8"
+    raise UsageError(f"There is no engine '{word}', neither as a file nor in {shelf.folder}.", hint=hint)
+
+
+def load_session(engine: Engine, output: Output = "class_map") -> Session:
+    """A session that still gives the answer to the golden frame that it gave when it was measured.
+
+    Raises:
+        EngineMismatch: It answers otherwise here.
+        MissingDependency: The engine's library is not installed.
+        ModelFileError: The library refuses the file.
+    """
+    backend = open_backend(engine.card.backend)
+    if output == "class_map" and all(path.is_file() for path in golden_paths(engine.path)):
+        with backend.load(engine) as session:
+            check_golden(session, engine)
+    return backend.load(engine, output)
+
+
+def check_golden(session: Session, engine: Engine) -> None:
+    """Compare a session's answer to the golden frame with the recorded one.
+
+    Raises:
+        EngineMismatch: Fewer than 99.9 % of the pixels are equal.
+    """
+    frame, expected = read_golden(engine.path)
+    buffer = session.input_buffer()
+    if buffer.shape[1:] != frame.shape or buffer.shape[1:3] != expected.shape:
+        raise EngineMismatch(f"The golden pair of {engine.path} is of another size than the engine.", hint=REBUILD)
+    answer = session.infer(np.repeat(frame[None], buffer.shape[0], 0))
+    same = float((answer == expected).mean())
+    if same < SAME:
+        raise EngineMismatch(
+            f"The engine {engine.path} does not compute what was measured when it was built: "
+            f"{100 * same:.2f} % of its golden class map are equal, {100 * SAME} % are needed.",
+            hint=REBUILD,
+        )
+
+
+REBUILD = "Build it anew on this machine: edgeseg build --int8"
+
+
+def read_golden(engine: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Golden frame `(H, W, channels)` and class map `(H, W)`, both uint8."""
+    import cv2
+
+    frame_path, map_path = golden_paths(engine)
+    frame, expected = cv2.imread(str(frame_path), cv2.IMREAD_UNCHANGED), cv2.imread(str(map_path), cv2.IMREAD_UNCHANGED)
+    if frame is None or expected is None:
+        raise ModelFileError(f"The golden pair of {engine} is damaged.", hint=REBUILD)
+    return np.asarray(frame, np.uint8), np.asarray(expected, np.uint8)
+
+
+def write_golden(engine: Path, frame: npt.NDArray[np.uint8], class_map: npt.NDArray[np.uint8]) -> tuple[Path, Path]:
+    """Write the golden pair beside an engine; the frame as the engine takes it."""
+    import cv2
+
+    paths = golden_paths(engine)
+    for path, image in zip(paths, (frame, class_map), strict=True):
+        if not cv2.imwrite(str(path), image):
+            raise OSError(f"{path} could not be written")
+    return paths
+
+
+def files_of(engine: Path) -> list[Path]:
+    """All files of one engine."""
+    return [engine, card_path(engine), *golden_paths(engine)]

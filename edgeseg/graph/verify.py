@@ -1,0 +1,116 @@
+"""A prepared graph is compared with the graph that it was made from, before anything is built on it."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeseg.card import Card
+from edgeseg.errors import ModelFileError
+from edgeseg.graph.attach import CLASS_MAP, FRAME, PICKED, attach_head_and_tail
+from edgeseg.graph.io import graph_card
+from edgeseg.graph.prepare import Foreign
+
+__all__ = ["LEAST_EQUAL", "plain_class_map", "verify_prepared"]
+
+logger = logging.getLogger(__name__)
+
+UInt8 = npt.NDArray[np.uint8]
+#: Share of pixels that must have the same class.
+LEAST_EQUAL = 0.999
+
+
+def verify_prepared(original: ir.Model, about: Card | Foreign, prepared: ir.Model, frame: UInt8) -> float:
+    """Compare class maps: numpy preprocessing and the original graph, against the prepared one with head and tail.
+
+    Args:
+        original: The float graph.
+        about: As `prepare_graph` was given it.
+        prepared: What that gave.
+        frame: `(N, h, w, channels)` uint8 as the card says.
+
+    Returns:
+        The share of equal pixels, 0 to 1.
+
+    Raises:
+        ModelFileError: Fewer than 99.9 % are equal, or ONNX Runtime can't run the graph.
+    """
+    card = graph_card(prepared)
+    if card is None:
+        raise ModelFileError("The prepared graph has no card.")
+    expected = plain_class_map(original, about, card, frame)
+    full = expected.shape[1:] == frame.shape[1:3]
+    whole = attach_head_and_tail(prepared, head="cast", upsample="full" if full else "none")
+    name = CLASS_MAP if full else PICKED
+    found = run_graph(whole, {FRAME: frame}, name).reshape(expected.shape)
+    equal = float((found == expected).mean())
+    logger.info("Prepared against original: %.3f %% of the pixels equal", 100 * equal)
+    if equal < LEAST_EQUAL:
+        raise ModelFileError(
+            f"The prepared graph does not compute what the original does: {100 * equal:.2f} % of the pixels of a "
+            f"rendered frame are equal, {100 * LEAST_EQUAL:g} % are needed.",
+            hint="Please report this with the model. Exporting it with its logits as output may help: --output NAME.",
+        )
+    return equal
+
+
+def plain_class_map(original: ir.Model, about: Card | Foreign, card: Card, frame: UInt8) -> UInt8:
+    """The class map by the plain pipeline: preprocessing in numpy, the float graph as it is, argmax.
+
+    Args:
+        original: The float graph.
+        about: Its card, or what its user says of it.
+        card: Of the prepared graph.
+        frame: `(N, h, w, channels)` uint8 in the card's pixel format.
+
+    Returns:
+        `(N, H, W)` uint8, at the size of the graph's own output.
+    """
+    order = [card.preprocess.pixel_format.index(channel) for channel in card.preprocess.channels]
+    image = (frame[..., order].astype(np.float32) - np.float32(card.preprocess.mean)) / np.float32(card.preprocess.std)
+    value = original.graph.inputs[0]
+    channels_last = value.shape is not None and value.shape[1] != 3
+    image = image if channels_last else np.ascontiguousarray(image.transpose(0, 3, 1, 2))
+    output = about.output if isinstance(about, Foreign) else None
+    answer = run_graph(original, {value.name or "": image}, output)
+    asked = about.threshold if isinstance(about, Foreign) else None
+    return _classes(answer, card, asked)
+
+
+def _classes(answer: npt.NDArray[np.generic], card: Card, asked: float | None) -> UInt8:
+    if answer.dtype.kind in "iub":
+        squeezed = answer.reshape([n for i, n in enumerate(answer.shape) if i == 0 or n != 1])
+        return squeezed.astype(np.uint8)
+    if card.logit == "softmax":
+        axis = 1 if answer.shape[1] == card.num_classes else 3
+        return answer.argmax(axis).astype(np.uint8)
+    probability = asked is None and 0 <= float(answer.min()) and float(answer.max()) <= 1  # type: ignore[arg-type]
+    limit = asked if asked is not None else 0.5 if probability else 0.0
+    squeezed = answer.reshape([n for i, n in enumerate(answer.shape) if i == 0 or n != 1])
+    return (squeezed > limit).astype(np.uint8)  # type: ignore[operator]
+
+
+def run_graph(model: ir.Model, feed: dict[str, npt.NDArray[np.generic]], output: str | None) -> npt.NDArray[np.generic]:
+    """One tensor of a graph, its first output or any other by name, computed on ONNX Runtime.
+
+    Raises:
+        ModelFileError: ONNX Runtime refuses the graph.
+    """
+    import onnxruntime
+
+    asked = model.clone()
+    if output is not None and output not in [value.name for value in asked.graph.outputs]:
+        inside = {value.name: value for node in asked.graph for value in node.outputs}
+        asked.graph.outputs.append(inside[output])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        content = ir.to_proto(asked).SerializeToString()
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        answer: npt.NDArray[np.generic] = session.run([output or asked.graph.outputs[0].name], feed)[0]
+    except Exception as error:
+        raise ModelFileError(f"ONNX Runtime can't run the graph: {str(error).splitlines()[0]}") from error
+    return answer

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+import onnx_ir as ir
+
+from edgeseg.card import Card, Preprocess
+from edgeseg.errors import ModelFileError, UsageError
+from edgeseg.graph.io import graph_card, graph_sha256, weights_sha256
+from edgeseg.graph.prepare import Foreign, prepare_graph
+from edgeseg.graph.verify import verify_prepared
+from edgeseg.labels import label_set
+from tests.graph.foreign import CLASSES, HEIGHT, WIDTH, Shape, foreign
+
+IMAGENET = Preprocess(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+ABOUT = Foreign("foreign", IMAGENET)
+
+
+def scene(height: int = HEIGHT, width: int = WIDTH, channels: int = 3) -> np.ndarray:
+    """A smooth frame with all colours in it."""
+    y, x = np.mgrid[:height, :width]
+    planes = [127 + 120 * np.sin(x / (3 + c) + y / (5 - c) + c) for c in range(channels)]
+    return np.stack(planes, -1).astype(np.uint8)[None]
+
+
+def prepared_card(model: ir.Model) -> Card:
+    card = graph_card(model)
+    assert card is not None
+    return card
+
+
+@pytest.mark.parametrize(
+    ("shape", "about", "upsampling"),
+    [
+        pytest.param(Shape(), ABOUT, "half_pixel", id="logits at full size"),
+        pytest.param(Shape(coordinates="align_corners"), ABOUT, "align_corners", id="corners aligned"),
+        pytest.param(Shape(coordinates="asymmetric"), ABOUT, "asymmetric", id="asymmetric coordinates"),
+        pytest.param(Shape(coordinates="pytorch_half_pixel"), ABOUT, "half_pixel", id="torch's name for half pixels"),
+        pytest.param(Shape(end="small"), ABOUT, "half_pixel", id="logits at the decoder's size"),
+        pytest.param(Shape(end="softmax"), ABOUT, "half_pixel", id="softmax behind the logits"),
+        pytest.param(Shape(end="labels"), ABOUT, "half_pixel", id="a label map instead of logits"),
+        pytest.param(Shape(end="labels_keepdims"), ABOUT, "half_pixel", id="a label map with a channel"),
+        pytest.param(Shape(end="sigmoid"), ABOUT, "half_pixel", id="one channel with sigmoid"),
+        pytest.param(
+            Shape(end="sigmoid"),
+            Foreign("f", IMAGENET, threshold=0.7),
+            "half_pixel",
+            id="sigmoid with a threshold asked for",
+        ),
+        pytest.param(Shape(end="raw"), ABOUT, "half_pixel", id="one raw channel"),
+        pytest.param(Shape(end="raw"), Foreign("f", IMAGENET, threshold=-0.4), "half_pixel", id="raw with a threshold"),
+        pytest.param(Shape(end="greater"), ABOUT, "half_pixel", id="one channel, compared in the graph"),
+        pytest.param(Shape(channels_last=True), ABOUT, "half_pixel", id="channels last"),
+        pytest.param(Shape(channels_last=True, end="labels"), ABOUT, "half_pixel", id="channels last, label map"),
+        pytest.param(Shape(batch_norm=True), ABOUT, "half_pixel", id="batch normalization not folded"),
+        pytest.param(Shape(pad=True), ABOUT, "half_pixel", id="padding by a node of its own"),
+        pytest.param(
+            Shape(free=("N", "H", "W"), shape_nodes=True),
+            ABOUT,
+            "half_pixel",
+            id="free sizes, shapes computed by nodes",
+        ),
+        pytest.param(
+            Shape(free=("N", "H", "W"), shape_nodes=True, channels_last=True),
+            ABOUT,
+            "half_pixel",
+            id="free, channels last",
+        ),
+        pytest.param(
+            Shape(),
+            Foreign("f", Preprocess(pixel_format="rgb", mean=(0, 0, 0), std=(255, 255, 255))),
+            "half_pixel",
+            id="rgb",
+        ),
+        pytest.param(
+            Shape(), Foreign("f", Preprocess(pixel_format="bgrx", channels="bgr")), "half_pixel", id="bgrx, no mean"
+        ),
+        *(pytest.param(Shape(opset=opset), ABOUT, "half_pixel", id=f"opset {opset}") for opset in range(11, 21)),
+    ],
+)
+def test_a_prepared_graph_computes_what_the_original_does(shape: Shape, about: Foreign, upsampling: str) -> None:
+    original = foreign(shape)
+    before = graph_sha256(original)
+    prepared = prepare_graph(original, about, size_hw=(HEIGHT, WIDTH))
+
+    frame = scene(channels=len(about.preprocess.pixel_format))
+    assert verify_prepared(original, about, prepared, frame) >= 0.999
+    assert graph_sha256(original) == before
+    assert prepared_card(prepared).upsampling == upsampling
+    assert [value.name for value in prepared.graph.inputs] == ["pixels"]
+    assert [value.name for value in prepared.graph.outputs] == ["logits"]
+    ops = {node.op_type for node in prepared.graph}
+    assert not ops & {"BatchNormalization", "ReduceMean", "Shape", "Gather", "Pad", "Softmax", "ArgMax"}
+    assert all(
+        node.name and all(value.name and value.shape is not None for value in node.outputs) for node in prepared.graph
+    )
+    assert prepared.opset_imports[""] == 17
+
+
+def test_the_frame_tells_the_classes_apart() -> None:
+    """Otherwise the comparison above would pass whatever the passes did."""
+    from edgeseg.graph.verify import plain_class_map
+
+    original = foreign(Shape())
+    prepared = prepare_graph(original, ABOUT)
+    shares = np.bincount(plain_class_map(original, ABOUT, prepared_card(prepared), scene()).ravel(), minlength=CLASSES)
+    assert (shares / shares.sum() > 0.05).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "about", "error", "words"),
+    [
+        pytest.param(Shape(auxiliary=True), ABOUT, UsageError, "2 outputs", id="two outputs and none named"),
+        pytest.param(
+            Shape(), Foreign("f", IMAGENET, output="nowhere"), UsageError, "no tensor 'nowhere'", id="an output that is not there"
+        ),
+        pytest.param(Shape(end="nearest"), ABOUT, UsageError, "resized after its ArgMax", id="a label map that is resized"),
+        pytest.param(Shape(batch=4), ABOUT, UsageError, "fixed to 4x3x24x32", id="a fixed batch of four"),
+        pytest.param(
+            Shape(), Foreign("f", IMAGENET, label_set("a,b")), UsageError, "2 classes were given", id="too few class names"
+        ),
+        pytest.param(
+            Shape(end="sigmoid"), Foreign("f", IMAGENET, label_set("a,b,c")), UsageError, "one channel", id="three classes of one channel"
+        ),
+        pytest.param(
+            Shape(end="sigmoid"), Foreign("f", IMAGENET, threshold=1.5), UsageError, "out of range", id="no probability as threshold"
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_in_one_sentence(
+    shape: Shape, about: Foreign, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        prepare_graph(foreign(shape), about, size_hw=(HEIGHT, WIDTH))
+
+
+def test_another_size_than_a_fixed_one_is_refused() -> None:
+    with pytest.raises(UsageError, match="fixed to 1x3x24x32; 1x3x48x64"):
+        prepare_graph(foreign(Shape()), ABOUT, size_hw=(48, 64))
+
+
+def test_free_sizes_need_one_to_be_named() -> None:
+    with pytest.raises(UsageError, match="any size"):
+        prepare_graph(foreign(Shape(free=("N", "H", "W"), shape_nodes=True)), ABOUT)
+
+
+def test_the_logits_of_a_resized_label_map_can_be_named() -> None:
+    original = foreign(Shape(end="nearest"))
+    with pytest.raises(UsageError) as refusal:
+        prepare_graph(original, ABOUT)
+    about = Foreign("f", IMAGENET, output=refusal.value.hint.split("--output ")[1])
+    prepared = prepare_graph(original, about)
+    assert verify_prepared(original, about, prepared, scene()) >= 0.999
+
+
+def test_an_output_can_be_named() -> None:
+    original = foreign(Shape(auxiliary=True))
+    about = Foreign("f", IMAGENET, output=original.graph.outputs[1].name)
+    prepared = prepare_graph(original, about)
+    assert verify_prepared(original, about, prepared, scene()) >= 0.999
+
+
+def test_weights_hash_alike_at_every_size_and_graphs_do_not() -> None:
+    original = foreign(Shape(free=("N", "H", "W"), shape_nodes=True))
+    small, large = (prepare_graph(original, ABOUT, size_hw=size) for size in ((24, 32), (48, 80)))
+    assert weights_sha256(small) == weights_sha256(large)
+    assert graph_sha256(small) != graph_sha256(large)
+    assert graph_sha256(prepare_graph(original, ABOUT, size_hw=(24, 32))) == graph_sha256(small)
+
+
+def test_a_graph_that_computes_something_else_is_found_out() -> None:
+    original = foreign(Shape())
+    prepared = prepare_graph(original, ABOUT)
+    other = prepare_graph(foreign(Shape(), seed=4), ABOUT)
+    assert verify_prepared(original, ABOUT, prepared, scene()) >= 0.999
+    with pytest.raises(ModelFileError, match="does not compute what the original does"):
+        verify_prepared(original, ABOUT, other, scene())
+
+
+def test_a_classifier_is_no_segmentation_graph() -> None:
+    from onnx import TensorProto, helper
+
+    from tests.graphs import GraphMaker
+
+    m = GraphMaker()
+    y = m.node("Flatten", m.node("GlobalAveragePool", m.conv("image", 3, 10)))
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 24, 32])
+    scores = helper.make_tensor_value_info(y, TensorProto.FLOAT, [1, 10])
+    with pytest.raises(UsageError, match="no map over the image"):
+        prepare_graph(ir.from_proto(m.model([image], [scores])), ABOUT)
