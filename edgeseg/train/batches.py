@@ -20,7 +20,7 @@ from edgeseg.labels import label_set
 from edgeseg.train.augment import augment
 from edgeseg.train.recipe import Augment, TrainRecipe
 
-__all__ = ["Samples", "class_frequency", "normalize", "open_frames", "training_batches"]
+__all__ = ["Samples", "class_frequency", "normalize", "split_frames", "training_batches"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ UInt8 = npt.NDArray[np.uint8]
 CACHED_BYTES = 2 << 30
 
 
-def open_frames(recipe: TrainRecipe) -> tuple[LabelledFrames, LabelledFrames]:
+def split_frames(recipe: TrainRecipe) -> tuple[LabelledFrames, LabelledFrames]:
     """The frames to train on and those to validate on.
 
     Raises:

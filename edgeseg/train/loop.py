@@ -20,7 +20,7 @@ from edgeseg.errors import EdgesegError, MissingDependency, UsageError
 from edgeseg.evaluate import ConfusionMatrix
 from edgeseg.labels import VOID, label_set
 from edgeseg.models import create_model, load_weights, save_weights
-from edgeseg.train.batches import class_frequency, normalize, open_frames, training_batches
+from edgeseg.train.batches import class_frequency, normalize, split_frames, training_batches
 from edgeseg.train.checkpoint import Epoch, State, read_checkpoint, write_checkpoint, write_history
 from edgeseg.train.pretrained import load_imagenet, split_parameters
 from edgeseg.train.recipe import TrainRecipe
@@ -108,7 +108,7 @@ def open_device(name: str) -> torch.device:
 class _Run:
     def __init__(self, recipe: TrainRecipe, out: Path, device: torch.device, resume: bool) -> None:
         self.recipe, self.out, self.device = recipe, out, device
-        self.training, self.validation = open_frames(recipe)
+        self.training, self.validation = split_frames(recipe)
         self.steps = len(self.training) // recipe.batch
         self.state = State(len(self.training))
         self.net = _network(recipe, fresh=not resume).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from edgeseg.data.labelled import open_labelled
 from edgeseg.errors import UsageError
 from edgeseg.labels import VOID
-from edgeseg.train.batches import class_frequency, normalize, open_frames, training_batches
+from edgeseg.train.batches import class_frequency, normalize, split_frames, training_batches
 from edgeseg.train.recipe import Augment, TrainRecipe
 from tests.train.scenes import CLASSES, write_data_set, write_scenes
 
@@ -29,7 +29,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> TrainRecipe:
 
 
 def batches(recipe: TrainRecipe, first: int = 0, workers: int = 0) -> list[Any]:
-    frames, _ = open_frames(recipe)
+    frames, _ = split_frames(recipe)
     return list(training_batches(recipe, frames, first=first, workers=workers))
 
 
@@ -79,7 +79,7 @@ def test_a_folder_without_split_keeps_its_last_tenth(
 ) -> None:
     write_scenes(tmp_path, 21, seed=5, size_hw=(8, 8))
     with caplog.at_level(logging.WARNING, "edgeseg"):
-        training, validation = open_frames(msgspec.structs.replace(recipe, data=str(tmp_path)))
+        training, validation = split_frames(msgspec.structs.replace(recipe, data=str(tmp_path)))
     assert "the last 2 of 21 frames validate" in caplog.text
     assert [path.stem for path, _ in validation.pairs] == ["019", "020"]
     assert len(training) == 19
@@ -87,12 +87,12 @@ def test_a_folder_without_split_keeps_its_last_tenth(
 
 def test_too_few_frames_for_a_batch_are_refused(recipe: TrainRecipe) -> None:
     with pytest.raises(UsageError, match="7 frames to train on, fewer than one batch of 8"):
-        open_frames(msgspec.structs.replace(recipe, batch=8))
+        split_frames(msgspec.structs.replace(recipe, batch=8))
 
 
 def test_labels_above_the_class_count_are_refused(tmp_path: Path, recipe: TrainRecipe) -> None:
     data = write_data_set(tmp_path)
     cv2.imwrite(str(data / "train" / "masks" / "002.png"), np.full((48, 64), 7, np.uint8))
-    frames, _ = open_frames(msgspec.structs.replace(recipe, data=str(data)))
+    frames, _ = split_frames(msgspec.structs.replace(recipe, data=str(data)))
     with pytest.raises(UsageError, match=r"002\.png holds the ids 7, but there are 3 classes"):
         class_frequency(frames)

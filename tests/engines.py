@@ -1,0 +1,55 @@
+"""Tiny engines for tests, built from the tiny graph by a real backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import onnx_ir as ir
+
+from edgeseg.backends import Engine, EngineOptions, open_backend
+from edgeseg.card import Card, Preprocess
+from edgeseg.graph.attach import attach_head_and_tail
+from edgeseg.graph.io import save_graph, set_card
+from edgeseg.labels import voc_palette
+from tests.graphs import CLASSES, tiny_prepared
+
+NAMES = ("ground", "tree", "car", "sky")
+
+#: The card of the tiny graph.
+TINY_CARD = Card(
+    kind="prepared",
+    model="tiny",
+    classes=NAMES,
+    palette=voc_palette(CLASSES),
+    size_hw=(32, 48),
+    preprocess=Preprocess(std=(1.0, 1.0, 1.0)),
+    made_from={"weights": "0" * 64},
+)
+
+
+def tiny_model(size_hw: tuple[int, int] = (32, 48), *, seed: int = 0, batch: int = 1, **card: object) -> ir.Model:
+    """The tiny prepared graph with its card."""
+    model = ir.from_proto(tiny_prepared(*size_hw, seed=seed, batch=batch))
+    set_card(model, msgspec.structs.replace(TINY_CARD, size_hw=size_hw, batch=batch, **card))
+    return model
+
+
+def tiny_engine(
+    folder: Path,
+    backend: str = "onnxruntime",
+    *,
+    size_hw: tuple[int, int] = (32, 48),
+    seed: int = 0,
+    batch: int = 1,
+    name: str = "",
+    **card: object,
+) -> Engine:
+    """A float engine of the tiny graph in `folder`; `card` replaces fields of its card."""
+    maker = open_backend(backend)
+    model = tiny_model(size_hw, seed=seed, batch=batch, **card)
+    graph = folder / "graph.onnx"
+    save_graph(attach_head_and_tail(model, head=maker.head, upsample="half"), graph)
+    engine = maker.build(graph, folder / f"{name or f'tiny-{backend}'}{maker.suffix}", EngineOptions())
+    graph.unlink()
+    return engine
