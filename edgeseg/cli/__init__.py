@@ -13,7 +13,7 @@ import click
 
 from edgeseg import __version__
 from edgeseg.cli.report import fail, set_up_logging
-from edgeseg.errors import EdgesegError, nearest
+from edgeseg.errors import EdgesegError, MissingDependency, nearest
 
 __all__ = ["main"]
 
@@ -31,6 +31,19 @@ COMMANDS = {
     "run": "edgeseg.cli.run:run",
     "bench": "edgeseg.cli.bench:bench",
     "doctor": "edgeseg.cli.doctor:doctor",
+}
+
+#: Package that a command imports when it runs, and the extra that installs it.
+EXTRAS = {
+    "PIL": "vision",
+    "cv2": "vision",
+    "onnx": "onnxruntime",
+    "onnx_ir": "onnxruntime",
+    "onnxruntime": "onnxruntime",
+    "onnxscript": "onnxruntime",
+    "openvino": "openvino",
+    "safetensors": "train",
+    "torch": "train",
 }
 
 
@@ -91,6 +104,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupted = EdgesegError("Interrupted. What was finished before stays.")
         interrupted.exit_code = 130
         return fail(command, interrupted, as_json=as_json)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        absent = MissingDependency(
+            f"edgeseg {command} needs the package '{error.name}', which is not installed.",
+            hint=f"Install it: pip install 'edgeseg[{EXTRAS[error.name]}]'",
+        )
+        return fail(command, absent, as_json=as_json)
     except OSError as error:
         return fail(command, _from_os(error), as_json=as_json)
     except MemoryError:

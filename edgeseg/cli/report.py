@@ -14,7 +14,7 @@ import msgspec
 
 from edgeseg.errors import EdgesegError
 
-__all__ = ["fail", "json_option", "print_json", "print_table", "progress", "say", "set_up_logging"]
+__all__ = ["fail", "format_time", "json_option", "print_json", "print_table", "progress", "say", "set_up_logging"]
 
 #: The option that every reporting command has.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
@@ -85,12 +85,22 @@ def progress(title: str) -> Iterator[Callable[[float, str], None]]:
 
 
 def _lines(title: str) -> Callable[[float, str], None]:
-    last = time.monotonic()
+    started = last = time.monotonic()
+    first: float | None = None
 
     def update(share: float, note: str) -> None:
-        nonlocal last
-        if time.monotonic() - last > 10:
-            last = time.monotonic()
-            say(f"{title}: {share:.0%} {note}")
+        nonlocal first, last
+        first, now = share if first is None else first, time.monotonic()
+        if now - last > 10:
+            last = now
+            left = f", {format_time((now - started) * (1 - share) / (share - first))} left" if share > first else ""
+            say(f"{title}: {share:.0%} {note}{left}")
 
     return update
+
+
+def format_time(seconds: float) -> str:
+    """`1:02:03`, or `2:03` below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

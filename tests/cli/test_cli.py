@@ -98,6 +98,7 @@ def test_a_usage_error_with_json_is_one_object_on_stdout(command: str, capsys: p
 EXIT_CODES = [
     ("failed", 1), ("usage", 2), ("missing", 3), ("model", 4), ("engine", 5), ("source", 6), ("gate", 7),
     ("interrupted", 130), ("aborted", 130), ("disk full", 1), ("read-only", 1), ("memory", 1),
+    ("package", 3),
 ]  # fmt: skip
 
 
