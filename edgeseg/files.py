@@ -150,7 +150,12 @@ def shared_folder(kind: Literal["calibration", "engines", "recipes"]) -> Path:
 
 
 def engines_folder() -> Path:
-    """Where engines go that are given no other place: `engines/build` of the clone, else below `cache_folder`."""
+    """Where engines go that are given no other place.
+
+    That is `EDGESEG_ENGINES` where it is set, else `engines/build` of the clone, else below `cache_folder`.
+    """
+    if os.environ.get("EDGESEG_ENGINES"):
+        return Path(os.environ["EDGESEG_ENGINES"])
     clone = _clone()
     return clone / "engines" / "build" if clone is not None else cache_folder() / "engines"
 

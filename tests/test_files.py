@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeseg import files
 from edgeseg.errors import ModelFileError
 from edgeseg.files import atomic_path, refuse_outside_data, sha256_bytes, sha256_file, write_bytes
 
@@ -217,3 +218,24 @@ def _write(model: onnx.ModelProto, folder: Path) -> Path:
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
     return path
+
+
+@pytest.mark.parametrize(
+    ("chosen", "cloned", "expected"),
+    [
+        pytest.param("elsewhere", True, "elsewhere", id="the environment says where"),
+        pytest.param("", True, "clone/engines/build", id="a clone keeps them inside"),
+        pytest.param("", False, "cache/edgeseg/engines", id="an install puts them into the user's cache"),
+    ],
+)
+def test_engines_have_a_folder(
+    chosen: str, cloned: bool, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGESEG_ENGINES", str(tmp_path / chosen) if chosen else "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    module = tmp_path / "clone/edgeseg/files.py"
+    module.parent.mkdir(parents=True)
+    if cloned:
+        (tmp_path / "clone/setup.cfg").touch()
+    monkeypatch.setattr(files, "__file__", str(module))
+    assert files.engines_folder() == tmp_path / expected

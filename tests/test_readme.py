@@ -1,0 +1,124 @@
+"""What the README says is so: its commands run, its tables are complete, its links lead somewhere."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from edgeseg import errors
+from edgeseg.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+#: Commands that no test runs, and why.
+NOT_RUN = {
+    "make build": "it is the whole road on a fresh machine, with an environment of its own",
+    "make test": "it is what runs this test",
+}
+#: Commands that `make test-slow` runs, and why they take long.
+SLOW = {
+    "edgeseg build --int8 --frames demo://bikes": "engines are timed in turns for most of a minute",
+    "edgeseg run demo://bikes overlay.mp4": "it needs the engine that was built before, and decodes a whole video",
+}
+
+
+def commands(text: str) -> list[str]:
+    """The command lines of all `sh` blocks, in order, without comments."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.join(words) for words in (shlex.split(line, comments=True) for line in lines) if words]
+
+
+def table(text: str, heading: str) -> list[str]:
+    """The first column of the table whose first heading that is, without its backquotes."""
+    lines = iter(text.splitlines())
+    next(line for line in lines if line.startswith(f"| {heading} |"))
+    next(lines)
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append(line.split("|")[1].strip().strip("`"))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands run one after another, as a reader types them."""
+    return tmp_path_factory.mktemp("readme")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=[pytest.mark.slow] if command in SLOW else [])
+        for command in commands(README)
+        if command not in NOT_RUN
+    ],
+)
+def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
+    for package in ("cv2", "onnxruntime", "openvino", "skvideo"):
+        if find_spec(package) is None:
+            pytest.skip(f"the README's commands need '{package}'")
+    words = shlex.split(command)
+    assert words[0] == "edgeseg", "Other programs belong into NOT_RUN, with a reason."
+    places = {"EDGESEG_ENGINES": "engines", "XDG_CACHE_HOME": "cache"}
+    environment = dict(
+        os.environ, PYTHONPATH=str(ROOT), **{name: str(folder / place) for name, place in places.items()}
+    )
+    run = [sys.executable, "-m", *words]
+    done = subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_exception_is_stale() -> None:
+    assert {*NOT_RUN, *SLOW} <= set(commands(README))
+
+
+def test_the_table_of_commands_is_that_of_the_command_line() -> None:
+    assert table(README, "command") == [f"edgeseg {name}" for name in COMMANDS]
+
+
+def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.EdgesegError)]
+    codes = {0, 130} | {kind.exit_code for kind in kinds}
+    assert [int(code) for code in table(README, "exit code")] == sorted(codes)
+
+
+def test_the_table_of_extras_is_that_of_the_package() -> None:
+    configuration = configparser.ConfigParser()
+    configuration.read(ROOT / "setup.cfg")
+    assert {*table(README, "extra"), "dev"} == set(configuration["options.extras_require"])
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_to_files_lead_to_files(name: str) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / name).read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_are_there(name: str) -> None:
+    paths = re.findall(r"`((?:edgeseg|tests|recipes|calibration|benchmarks)/[\w./-]+)`", (ROOT / name).read_text())
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("```sh\na b\n\n# why\nc 'd e'  # more\n```\n", ["a b", "c 'd e'"], id="lines and comments"),
+        pytest.param("```sh\na \\\n  b\n```\n", ["a b"], id="a line that goes on"),
+        pytest.param("```python\nimport x\n```\n`y`\n", [], id="other blocks"),
+    ],
+)
+def test_command_lines_are_found(text: str, expected: list[str]) -> None:
+    assert commands(text) == expected
