@@ -18,8 +18,13 @@ from edgeseg.files import refuse_outside_data
 
 __all__ = ["OnnxFileBackend", "check_frame_graph", "read_frame_graph", "refusal"]
 
+#: A node's name, as both libraries put it: `Node (conv1)`, `Node, ("conv1"`, `<Node(Conv): conv1>`.
+NODE = re.compile(r"""<Node\(\w+\): ([^>]+)>|[Nn]ode,? \("?([^\s",)]+)""")
 #: Lines of OpenVINO's messages that tell where in its own code it was, not what is wrong.
-NOISE = re.compile(r"Exception from|Check '|FrontEnd API|While validating|Model wasn't|Summary|To facilitate|\s*$")
+NOISE = re.compile(
+    r"\s*$|Exception from|Check '|FrontEnd API|While validating|Model wasn't|Summary|To facilitate"
+    r"|-- \S+ with a message|-- Conversion is failed"
+)
 #: The same at the beginning of ONNX Runtime's messages.
 CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (/\S+:\d+ .*\) (?=[A-Z]))?")
 
@@ -113,13 +118,14 @@ def _names(values: Iterable[onnx.ValueInfoProto]) -> str:
 
 def refusal(library: str, model: onnx.ModelProto, said: str) -> ModelFileError:
     """A library's refusal of a graph: the node, where it can be told, and the reason without the noise."""
-    words = {word.strip(".:-") for word in re.findall(r"[\w./:-]+", said)}
-    parts = words | {part for word in words for part in re.split(r"[.:-]", word)}
-    unknown = [n for n in model.graph.node if n.op_type in parts and not onnx.defs.has(n.op_type, n.domain)]
-    culprits = unknown or [n for n in model.graph.node if n.name in words]
-    where = f" at node '{culprits[0].name}' ({culprits[0].op_type})" if culprits else ""
-    lines = [line.strip(" -") for line in said.splitlines() if line.strip() and not NOISE.match(line)]
-    reason = CODE.sub("", " ".join(dict.fromkeys(lines)))
+    words = set(re.split(r"\W+", said))
+    nodes = model.graph.node
+    unknown = [node for node in nodes if node.op_type in words and not onnx.defs.has(node.op_type, node.domain)]
+    named = {name for match in NODE.findall(said) for name in match if name}
+    culprit = next(iter(unknown or [node for node in nodes if node.name in named]), None)
+    where = f" at node '{culprit.name}' ({culprit.op_type})" if culprit else ""
+    lines = (line.strip(" -") for line in said.splitlines() if not NOISE.match(line))
+    reason = CODE.sub("", "; ".join(dict.fromkeys(lines)))
     return ModelFileError(
         f"{library} refuses the graph{where}: {reason}",
         hint="Try another backend (edgeseg doctor lists them), or change that part of the model.",
