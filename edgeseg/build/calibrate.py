@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +14,14 @@ from edgeseg.build.source import Source
 from edgeseg.card import Card
 from edgeseg.data.calibration import FrameSet, open_frames
 from edgeseg.data.resize import frame_for_card
-from edgeseg.errors import UsageError
+from edgeseg.errors import ModelFileError, UsageError
 from edgeseg.graph.io import graph_card
-from edgeseg.quantize.ranges import Ranges, check_ranges, load_ranges, measure_ranges, pixels_from_frame
+from edgeseg.quantize.measure import measure_ranges
+from edgeseg.quantize.ranges import Ranges, check_ranges, load_ranges
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "calibrate", "calibrate_on", "pixels_of"]
 
-logger = logging.getLogger(__name__)
-
-UInt8 = npt.NDArray[np.uint8]
+OnProgress = Callable[[float, str], None]
 #: Of the calibration frames, every so-manieth is held out for the gate where it has no frames of its own.
 HOLD_OUT = 5
 LEAST_FRAMES = 32
@@ -35,20 +33,18 @@ class Calibration:
 
     Attributes:
         ranges: None for float engines.
-        held_out: BGR frames of the calibration source that were not calibrated on.
-        seen: Bytes of the inputs that were calibrated on.
+        frames: That they were measured on, where that was done now.
+        held_out: Frames of the same source that were not calibrated on.
         warnings: Sentences.
     """
 
     ranges: Ranges | None = None
-    held_out: tuple[UInt8, ...] = ()
-    seen: frozenset[bytes] = frozenset()
+    frames: FrameSet | None = None
+    held_out: FrameSet | None = None
     warnings: tuple[str, ...] = ()
 
 
-def calibrate(
-    recipe: BuildRecipe, source: Source, prepared: ir.Model, on_progress: Callable[[float, str], None]
-) -> Calibration:
+def calibrate(recipe: BuildRecipe, source: Source, prepared: ir.Model, on_progress: OnProgress) -> Calibration:
     """The ranges that a recipe asks for.
 
     Raises:
@@ -57,50 +53,49 @@ def calibrate(
     """
     if recipe.precision != "int8":
         return Calibration()
-    if not recipe.calib:
-        if source.ranges is None:
-            raise UsageError(
-                f"INT8 needs the ranges of {recipe.model}'s tensors, and no ranges lie beside it.",
-                hint="Measure them on a hundred frames like those of the camera: --calib FOLDER|VIDEO",
-            )
-        ranges = load_ranges(source.ranges)
-        warning = check_ranges(ranges, prepared)
-        return Calibration(ranges, warnings=(warning,) if warning else ())
+    if recipe.calib:
+        return _measure(recipe, prepared, on_progress)
+    if source.ranges is None:
+        raise UsageError(
+            f"INT8 needs the ranges of {recipe.model}'s tensors, and no ranges lie beside it.",
+            hint="Measure them on a hundred frames like those of the camera: --calib FOLDER|VIDEO",
+        )
+    ranges = load_ranges(source.ranges)
+    warning = check_ranges(ranges, prepared)
+    return Calibration(ranges, warnings=(warning,) if warning else ())
+
+
+def _measure(recipe: BuildRecipe, prepared: ir.Model, on_progress: OnProgress) -> Calibration:
     frames = open_frames(recipe.calib, limit=recipe.calib_frames)
-    return _measure(recipe, frames, prepared, on_progress)
+    held_out = None
+    if not recipe.data and not recipe.frames and len(frames) >= HOLD_OUT:
+        held_out = frames.choose(every=HOLD_OUT)
+        frames = frames.without(held_out)
+    if not len(frames):
+        raise UsageError(f"All frames of {recipe.calib} are the same picture.", hint="Calibrate on varied frames.")
+    ranges = calibrate_on(frames, prepared, on_progress)
+    few = f"Only {len(frames)} frames were calibrated on; a hundred varied ones are better."
+    return Calibration(ranges, frames, held_out, (few,) if len(frames) < LEAST_FRAMES else ())
 
 
-def _measure(
-    recipe: BuildRecipe, frames: FrameSet, prepared: ir.Model, on_progress: Callable[[float, str], None]
-) -> Calibration:
+def calibrate_on(frames: FrameSet, prepared: ir.Model, on_progress: OnProgress) -> Ranges:
+    """Ranges of a prepared graph on frames, told frame by frame."""
     card = graph_card(prepared)
-    if card is None or card.size_hw is None:
-        raise UsageError("The prepared graph has no card.")
-    hold_out = not recipe.data and not recipe.frames and len(frames) > HOLD_OUT
-    held: list[UInt8] = []
-    seen: set[bytes] = set()
+    if card is None:
+        raise ModelFileError("The prepared graph has no card.")
 
-    def pixels() -> object:
-        for index, (_, frame) in enumerate(frames):
-            if hold_out and index % HOLD_OUT == HOLD_OUT - 1:
-                held.append(frame)
-                continue
-            fitted = fit(frame, card)
-            seen.add(fitted.tobytes())
-            yield pixels_from_frame(fitted[0])
-            on_progress((index + 1) / len(frames), f"calibrate, frame {index + 1} of {len(frames)}")
+    def tell(done: int) -> None:
+        on_progress(done / len(frames), f"calibrate, frame {done} of {len(frames)}")
 
-    ranges = measure_ranges(prepared, pixels(), calibration_sha256=frames.sha256)  # type: ignore[arg-type]
-    warnings = ()
-    if ranges.frames < LEAST_FRAMES:
-        warnings = (f"Only {ranges.frames} frames were calibrated on; a hundred varied ones are better.",)
-    return Calibration(ranges, tuple(held), frozenset(seen), warnings)
+    return measure_ranges(prepared, pixels_of(frames, card), calibration_sha256=frames.sha256, on_frame=tell)
 
 
-def fit(frame: UInt8, card: Card) -> UInt8:
-    """A BGR frame as `(1, h, w, channels)`, at the size and in the pixel format of the card."""
+def pixels_of(frames: FrameSet, card: Card) -> Iterator[npt.NDArray[np.float32]]:
+    """What a prepared graph takes, `(N, 3, h, w)` float32 frame - 128, of each frame."""
     if card.size_hw is None:
-        raise UsageError("The graph's size is not fixed.")
-    out = np.empty((1, *card.size_hw, len(card.preprocess.pixel_format)), np.uint8)
-    frame_for_card(frame, card.preprocess, out[0])
-    return out
+        raise ModelFileError("The prepared graph's size is not fixed.")
+    slot = np.empty((*card.size_hw, len(card.preprocess.pixel_format)), np.uint8)
+    for _, frame in frames:
+        frame_for_card(frame, card.preprocess, slot)
+        pixels = slot[..., :3].transpose(2, 0, 1).astype(np.float32) - np.float32(128)
+        yield np.repeat(pixels[None], card.batch, 0)

@@ -26,6 +26,7 @@ def export_checkpoint(
     name: str = "",
     size_hw: tuple[int, int] | None = None,
     licence: dict[str, str] | None = None,
+    measured: dict[str, Any] | None = None,
 ) -> ir.Model:
     """The float graph of a checkpoint, compared with torch before it is returned.
 
@@ -36,7 +37,7 @@ def export_checkpoint(
         options: Of the network.
         name: Of the model on the card; the file's stem where empty.
         size_hw: Default input size for the card.
-        licence: For the card.
+        licence, measured: For the card.
 
     Raises:
         MissingDependency: torch is not installed.
@@ -75,6 +76,7 @@ def export_checkpoint(
         made_from={"weights": sha256_file(path)},
         tools={"edgeseg": __version__},
         licence=licence or {},
+        measured=measured or {},
     )
     return export_onnx(net, card)
 

@@ -70,11 +70,11 @@ def build_engine(
     source = open_model(recipe)
     candidates = plan(recipe)
     prepared = prepare_graph(source.graph, source.about, size_hw=recipe.imgsz)
-    verify_prepared(source.graph, source.about, prepared)
-    calibration = calibrate(recipe, source, prepared, lambda share, note: on_progress(0.05 + 0.35 * share, note))
     card = _card(prepared)
-    frames = gate_frames(recipe, card, shipped=source.shipped, held_out=calibration.held_out)
-    warnings = (*calibration.warnings, *_seen_frames(frames, calibration))
+    verify_prepared(source.graph, source.about, prepared, golden_frame(card))
+    calibration = calibrate(recipe, source, prepared, lambda share, note: on_progress(0.05 + 0.35 * share, note))
+    frames = gate_frames(recipe, card, calibration, shipped=source.shipped)
+    warnings = (*calibration.warnings, *frames.warnings)
     with shelf.workshop() as room, ExitStack() as stack:
         tried, failed = _build_all(candidates, prepared, calibration, recipe, room, on_progress)
         _measure(tried, frames, recipe, stack, lambda share, note: on_progress(0.5 + 0.5 * share, note))
@@ -139,7 +139,7 @@ def _measure(
 
 
 def _time(tried: list[_Tried], frames: GateFrames, on_round: Callable[[float], None]) -> None:
-    frame = frames.inputs[0] if frames.inputs else golden_frame(tried[0].engine.card)
+    frame = frames.first(tried[0].engine.card)
     runs = {}
     for one in tried:
         session = _session(one)
@@ -185,18 +185,6 @@ def _loss(gate: Gate | None) -> float:
     if gate is None:
         return float("inf")
     return gate.drop if gate.drop is not None else 1 - (gate.agreement or 0.0)
-
-
-def _seen_frames(frames: GateFrames, calibration: Calibration) -> tuple[str, ...]:
-    """A warning where the gate's frames were calibrated on."""
-    seen = sum(frame.tobytes() in calibration.seen for frame in frames.inputs)
-    if not seen:
-        return ()
-    if seen == len(frames.inputs):
-        raise GateFailed(
-            "All frames of the gate were calibrated on; they prove nothing.", hint="Give others: --frames or --data."
-        )
-    return (f"{seen} of the gate's {len(frames.inputs)} frames were calibrated on.",)
 
 
 def _row(candidate: Candidate, verdict: Verdict, reason: str) -> CandidateReport:

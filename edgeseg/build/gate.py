@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,69 +10,117 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.backends import Session
+from edgeseg.build.calibrate import Calibration
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Gate, GateKind, Verdict
 from edgeseg.card import Card
 from edgeseg.data.calibration import FrameSet, open_frames
-from edgeseg.data.labelled import find_data_set, open_labelled
-from edgeseg.data.resize import frame_for_card, restore_class_map
+from edgeseg.data.labelled import LabelledFrames, find_data_set, open_labelled
+from edgeseg.data.resize import frame_for_card
 from edgeseg.data.scene import Scene
 from edgeseg.errors import UsageError
-from edgeseg.evaluate import Agreement, ConfusionMatrix, confidence_margin, paired_drop
+from edgeseg.evaluate import Agreement, class_maps, confident_pixels, evaluate_frames, miou_drop
+from edgeseg.evaluate.agreement import MIN_CLASS_IOU, MIN_SHARE
 
-__all__ = ["GateFrames", "Judge", "gate_frames", "golden_frame"]
+__all__ = ["GateFrames", "Judge", "gate_frames", "golden_frame", "verdict_of"]
 
 UInt8 = npt.NDArray[np.uint8]
+#: Points, where nothing else is asked for.
 MAX_DROP, MAX_CLASS_DROP = 0.5, 2.0
-#: Classes below this share of the pixels are reported and do not gate.
-RARE = 0.01
 GOLDEN_FRAMES = 8
 
 
 @dataclass(frozen=True)
 class GateFrames:
-    """Frames to judge on, each `(1, h, w, channels)` as the engine takes it, and their labels where there are any."""
+    """What an engine is judged on. `frames` has labels where `kind` is `labels`, and is decoded anew at each use."""
 
     kind: GateKind
-    inputs: tuple[UInt8, ...]
-    labels: tuple[UInt8, ...] = ()
+    labelled: LabelledFrames | None = None
+    plain: FrameSet | None = None
+    warnings: tuple[str, ...] = ()
+
+    def frames(self) -> Iterator[UInt8]:
+        """The frames, `(H, W, 3)` uint8 BGR."""
+        if self.labelled is not None:
+            yield from (frame for frame, _ in self.labelled)
+        if self.plain is not None:
+            yield from (frame for _, frame in self.plain)
+
+    def first(self, card: Card) -> UInt8:
+        """The first frame as the engine takes it, `(N, h, w, channels)`; a rendered one where there is none."""
+        frame = next(self.frames(), None)
+        return golden_frame(card) if frame is None else fit(frame, card)
 
 
-def gate_frames(recipe: BuildRecipe, card: Card, *, shipped: bool, held_out: tuple[UInt8, ...]) -> GateFrames:
+def gate_frames(recipe: BuildRecipe, card: Card, calibration: Calibration, *, shipped: bool) -> GateFrames:
     """The best evidence at hand: labelled frames, frames, those held out from calibration, or rendered scenes.
 
     Args:
         recipe: Names the sources and how many frames to take.
         card: Of the prepared graph.
+        calibration: Frames that it saw are left out.
         shipped: The model is edgeseg's own, which may be checked on rendered scenes.
-        held_out: BGR frames that calibration did not see.
 
     Raises:
-        UsageError: A source is missing or empty, or limits on labels were given without labels.
+        UsageError: A source is missing, empty or was calibrated on, or limits were given without labels.
     """
     if not recipe.data and (recipe.max_drop is not None or recipe.max_class_drop is not None):
         raise UsageError("--max-drop and --max-class-drop need labels.", hint="Give labelled frames: --data DIR")
     if recipe.data:
-        root = Path(recipe.data) if Path(recipe.data).is_dir() else find_data_set(recipe.data)
-        root = root if (root / "images").is_dir() else root / "val"
-        pairs = open_labelled(root, card.num_classes)
-        chosen = np.linspace(0, len(pairs) - 1, min(len(pairs), recipe.gate_frames)).round().astype(int)
-        both = [pairs.read(int(index)) for index in chosen]
-        return GateFrames("labels", tuple(_fit(frame, card) for frame, _ in both), tuple(label for _, label in both))
+        return _labelled(recipe, card, calibration)
     if recipe.frames:
-        frames: FrameSet = open_frames(recipe.frames, limit=recipe.gate_frames)
-        return GateFrames("agreement", tuple(_fit(frame, card) for _, frame in frames))
-    if held_out:
-        return GateFrames("agreement", tuple(_fit(frame, card) for frame in held_out))
+        return _plain(open_frames(recipe.frames, limit=recipe.gate_frames), calibration)
+    if calibration.held_out is not None:
+        return GateFrames("agreement", plain=calibration.held_out)
     if shipped:
-        scene = Scene(_size(card), seed=1)
-        return GateFrames("golden", tuple(_fit(scene.render(40 * index), card) for index in range(GOLDEN_FRAMES)))
-    return GateFrames("none", ())
+        height, width = _size(card)
+        return GateFrames(
+            "golden", plain=open_frames(f"synthetic://?width={width}&height={height}&frames={GOLDEN_FRAMES}")
+        )
+    return GateFrames("none")
+
+
+def _labelled(recipe: BuildRecipe, card: Card, calibration: Calibration) -> GateFrames:
+    root = Path(recipe.data) if Path(recipe.data).is_dir() else find_data_set(recipe.data)
+    root = root if (root / "images").is_dir() else root / "val"
+    every = open_labelled(root, card.num_classes)
+    chosen = np.linspace(0, len(every) - 1, min(len(every), recipe.gate_frames)).round().astype(int)
+    labelled = LabelledFrames(tuple(every.pairs[index] for index in chosen), every.num_classes)
+    warnings: tuple[str, ...] = ()
+    if calibration.frames is not None:
+        images = open_frames(root / "images")
+        seen = len(images) - len(images.without(calibration.frames))
+        if seen == len(images):
+            raise UsageError(
+                "All frames of --data were calibrated on; they prove nothing.", hint="Calibrate on others."
+            )
+        if seen:
+            warnings = (f"{seen} of the {len(images)} labelled frames were calibrated on.",)
+    return GateFrames("labels", labelled=labelled, warnings=warnings)
+
+
+def _plain(frames: FrameSet, calibration: Calibration) -> GateFrames:
+    left = frames if calibration.frames is None else frames.without(calibration.frames)
+    if not len(left):
+        raise UsageError("All frames of --frames were calibrated on; they prove nothing.", hint="Give others: --frames")
+    dropped = len(frames) - len(left)
+    warnings = (
+        (f"{dropped} of {len(frames)} frames were calibrated on and are left out of the gate.",) if dropped else ()
+    )
+    return GateFrames("agreement", plain=left, warnings=warnings)
 
 
 def golden_frame(card: Card) -> UInt8:
-    """The rendered frame `(1, h, w, channels)` by which an engine is known again."""
-    return _fit(Scene(_size(card), seed=0).render(0), card)
+    """The rendered frame `(N, h, w, channels)` by which an engine is known again."""
+    return fit(Scene(_size(card), seed=0).render(0), card)
+
+
+def fit(frame: UInt8, card: Card) -> UInt8:
+    """A BGR frame as the engine takes it, `(N, h, w, channels)`, repeated for every slot of a batch."""
+    out = np.empty((card.batch, *_size(card), len(card.preprocess.pixel_format)), np.uint8)
+    for slot in out:
+        frame_for_card(frame, card.preprocess, slot)
+    return out
 
 
 class Judge:
@@ -80,62 +129,49 @@ class Judge:
     Args:
         frames: To judge on.
         float_session: Class maps of the float graph, with the same tail.
-        float_logits: Its logits.
+        float_logits: Its logits, which tell where it is confident.
     """
 
     def __init__(self, frames: GateFrames, float_session: Session, float_logits: Session) -> None:
         self.frames, self.card = frames, float_session.card
-        self.maps = tuple(_answer(float_session, frame) for frame in frames.inputs)
-        self.margins: tuple[npt.NDArray[np.float32], ...] = ()
-        if frames.kind in ("agreement", "golden"):
-            size = _size(self.card)
-            self.margins = tuple(
-                confidence_margin(float_logits.infer(frame)[0].astype(np.float32), size, self.card.upsampling)
-                for frame in frames.inputs
-            )
-        self.float_matrices = self._matrices(self.maps)
+        if frames.labelled is not None:
+            self.matrices = tuple(evaluate_frames(float_session, frames.labelled))
+            return
+        self.maps = tuple(class_maps(float_session, frames.frames()))
+        self.confident = tuple(confident_pixels(float_logits, frames.frames()))
 
     def gate(self, session: Session) -> Gate:
         """How one engine compares with float on all frames."""
+        if self.frames.labelled is not None:
+            return self._on_labels(session, self.frames.labelled)
         if self.frames.kind == "none":
             return Gate(kind="none", frames=0)
-        maps = tuple(_answer(session, frame) for frame in self.frames.inputs)
-        if self.frames.kind == "labels":
-            return self._on_labels(self._matrices(maps))
         agreement = Agreement.empty(self.card.num_classes)
-        for expected, found, margin in zip(self.maps, maps, self.margins, strict=True):
-            agreement.update(expected, found, margin)
-        counting = agreement.counting_classes()
+        for expected, found, confident in zip(
+            self.maps, class_maps(session, self.frames.frames()), self.confident, strict=True
+        ):
+            agreement.update(expected, found, confident)
         return Gate(
             kind=self.frames.kind,
-            frames=len(maps),
+            frames=agreement.frames,
             agreement=agreement.confident_share(),
-            class_agreement={self.card.classes[i]: float(agreement.class_iou()[i]) for i in counting},
+            class_agreement=self._by_class(agreement.class_iou()),
         )
 
-    def _on_labels(self, matrices: tuple[ConfusionMatrix, ...]) -> Gate:
-        drop, interval = paired_drop(self.float_matrices, matrices)
-        before, after = _total(self.float_matrices), _total(matrices)
-        lost = before.class_iou() - after.class_iou()
-        counting = np.flatnonzero((before.class_share() > RARE) & np.isfinite(lost))
+    def _on_labels(self, session: Session, labelled: LabelledFrames) -> Gate:
+        found = miou_drop(self.matrices, tuple(evaluate_frames(session, labelled)))
         return Gate(
             kind="labels",
-            frames=len(matrices),
-            float_miou=before.miou(),
-            miou=after.miou(),
-            drop=drop,
-            drop_ci95=interval,
-            class_drop={self.card.classes[i]: float(lost[i]) for i in counting},
+            frames=found.frames,
+            float_miou=found.float_miou,
+            miou=found.miou,
+            drop=found.drop,
+            drop_ci95=found.drop_ci95,
+            class_drop=self._by_class(found.class_drop),
         )
 
-    def _matrices(self, maps: tuple[UInt8, ...]) -> tuple[ConfusionMatrix, ...]:
-        matrices = []
-        for class_map, label in zip(maps, self.frames.labels, strict=False):
-            matrix = ConfusionMatrix.empty(self.card.num_classes)
-            height, width = label.shape
-            matrix.update(restore_class_map(class_map, (height, width), self.card.preprocess.resize), label)
-            matrices.append(matrix)
-        return tuple(matrices)
+    def _by_class(self, values: npt.NDArray[np.float64]) -> dict[str, float]:
+        return {name: float(value) for name, value in zip(self.card.classes, values, strict=True) if np.isfinite(value)}
 
 
 def verdict_of(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:
@@ -145,11 +181,11 @@ def verdict_of(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:
     if gate.kind == "labels":
         return _verdict_on_labels(gate, recipe)
     share = gate.agreement if gate.agreement is not None else 0.0
-    worst = min(gate.class_agreement.items(), key=lambda item: item[1], default=("", 1.0))
-    if share < Agreement.LEAST_SHARE:
-        return "fail", f"{100 * share:.2f} % of confident pixels agree, {100 * Agreement.LEAST_SHARE:g} % are needed"
-    if worst[1] < Agreement.LEAST_IOU:
-        return "fail", f"'{worst[0]}' has IoU {worst[1]:.3f} against float, {Agreement.LEAST_IOU:g} is needed"
+    name, iou = min(gate.class_agreement.items(), key=lambda item: item[1], default=("", 1.0))
+    if not share >= MIN_SHARE:
+        return "fail", f"{100 * share:.2f} % of confident pixels agree, {100 * MIN_SHARE:g} % are needed"
+    if iou < MIN_CLASS_IOU:
+        return "fail", f"'{name}' has IoU {iou:.3f} against float, {MIN_CLASS_IOU:g} is needed"
     return "pass", f"{100 * share:.2f} % of confident pixels agree"
 
 
@@ -163,24 +199,6 @@ def _verdict_on_labels(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:
     if 100 * lost > class_limit:
         return "fail", f"'{name}' drops by {100 * lost:.2f} points, {class_limit:g} are allowed"
     return "pass", f"mIoU drops by {drop:.2f} points"
-
-
-def _answer(session: Session, frame: UInt8) -> UInt8:
-    return session.infer(frame)[0].astype(np.uint8, copy=False)
-
-
-def _total(matrices: tuple[ConfusionMatrix, ...]) -> ConfusionMatrix:
-    total = matrices[0]
-    for matrix in matrices[1:]:
-        total = total + matrix
-    return total
-
-
-def _fit(frame: UInt8, card: Card) -> UInt8:
-    channels = len(card.preprocess.pixel_format)
-    out = np.empty((1, *_size(card), channels), np.uint8)
-    frame_for_card(frame, card.preprocess, out[0])
-    return out
 
 
 def _size(card: Card) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from edgeseg.backends import Engine, Session, open_backend
-from edgeseg.backends.base import Output
+from edgeseg.backends.session import Output
 from edgeseg.card import card_path
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError, nearest
 from edgeseg.files import engines_folder, write_bytes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +14,7 @@ from edgeseg.errors import ModelFileError
 from edgeseg.graph.io import graph_card, set_card
 from edgeseg.graph.passes.adopt_frames import PIXELS
 from edgeseg.graph.passes.cut_tail import LOGITS
+from edgeseg.graph.values import add_constant, named_node
 
 __all__ = ["CLASS_MAP", "FRAME", "PICKED", "attach_head_and_tail", "tail_size"]
 
@@ -71,17 +74,11 @@ class _Maker:
     def __init__(self, model: ir.Model) -> None:
         self.graph = model.graph
 
-    def node(self, op: str, name: str, *inputs: ir.Value | None, **attributes: ir.TypeProtocol | object) -> ir.Node:
-        node = ir.node(op, list(inputs), attributes, name=f"edgeseg.{name}")  # type: ignore[arg-type]
-        node.outputs[0].name = f"edgeseg.{name}.value"
-        return node
+    def node(self, op: str, name: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Node:
+        return named_node(op, f"edgeseg.{name}", *inputs, **attributes)
 
-    def constant(self, name: str, array: np.ndarray) -> ir.Value:
-        name = f"edgeseg.{name}"
-        tensor = ir.tensor(array, name=name)
-        value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
-        self.graph.register_initializer(value)
-        return value
+    def constant(self, name: str, array: Any) -> ir.Value:
+        return add_constant(self.graph, f"edgeseg.{name}", array)
 
 
 def _frame_input(

@@ -76,11 +76,20 @@ def prepare_graph(
         if channels_last:
             _transpose_input(prepared.graph)
         cut = CutTail(source.output if isinstance(source, Foreign) else None)
-        FreezeShape((batch, 3, *size))(prepared)
-        for step in (FoldConstants(), ShapeInferencePass(), cut, RemoveUnusedNodesPass(), FoldBatchNorm()):
-            step(prepared)
-        adopt = AdoptFrames(source.preprocess)
-        for step in (GlobalPool(), MergePointwise(), adopt, RemoveUnusedNodesPass(), NameNodes()):
+        steps: tuple[ir.passes.InPlacePass, ...] = (
+            FreezeShape((batch, 3, *size)),
+            FoldConstants(),
+            ShapeInferencePass(),
+            cut,
+            RemoveUnusedNodesPass(),
+            FoldBatchNorm(),
+            GlobalPool(),
+            MergePointwise(),
+            AdoptFrames(source.preprocess),
+            RemoveUnusedNodesPass(),
+            NameNodes(),
+        )
+        for step in steps:
             step(prepared)
     except EdgesegError:
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,8 @@ def plain_class_map(original: ir.Model, about: Card | Foreign, card: Card, frame
         `(N, H, W)` uint8, at the size of the graph's own output.
     """
     order = [card.preprocess.pixel_format.index(channel) for channel in card.preprocess.channels]
-    image = (frame[..., order].astype(np.float32) - np.float32(card.preprocess.mean)) / np.float32(card.preprocess.std)
+    mean, std = (np.asarray(values, np.float32) for values in (card.preprocess.mean, card.preprocess.std))
+    image = (frame[..., order].astype(np.float32) - mean) / std
     value = original.graph.inputs[0]
     channels_last = value.shape is not None and value.shape[1] != 3
     image = image if channels_last else np.ascontiguousarray(image.transpose(0, 3, 1, 2))
@@ -80,20 +82,24 @@ def plain_class_map(original: ir.Model, about: Card | Foreign, card: Card, frame
     return _classes(answer, card, asked)
 
 
-def _classes(answer: npt.NDArray[np.generic], card: Card, asked: float | None) -> UInt8:
+def _classes(answer: Any, card: Card, asked: float | None) -> UInt8:
     if answer.dtype.kind in "iub":
-        squeezed = answer.reshape([n for i, n in enumerate(answer.shape) if i == 0 or n != 1])
-        return squeezed.astype(np.uint8)
-    if card.logit == "softmax":
-        axis = 1 if answer.shape[1] == card.num_classes else 3
-        return answer.argmax(axis).astype(np.uint8)
-    probability = asked is None and 0 <= float(answer.min()) and float(answer.max()) <= 1  # type: ignore[arg-type]
-    limit = asked if asked is not None else 0.5 if probability else 0.0
-    squeezed = answer.reshape([n for i, n in enumerate(answer.shape) if i == 0 or n != 1])
-    return (squeezed > limit).astype(np.uint8)  # type: ignore[operator]
+        found = _without_channel(answer)
+    elif card.logit == "softmax":
+        found = answer.argmax(1 if answer.shape[1] == card.num_classes else 3)
+    else:
+        probability = asked is None and 0 <= answer.min() and answer.max() <= 1
+        limit = asked if asked is not None else 0.5 if probability else 0.0
+        found = _without_channel(answer) > limit
+    return np.asarray(found, np.uint8)
 
 
-def run_graph(model: ir.Model, feed: dict[str, npt.NDArray[np.generic]], output: str | None) -> npt.NDArray[np.generic]:
+def _without_channel(answer: Any) -> Any:
+    """`(N, 1, H, W)` and `(N, H, W, 1)` as `(N, H, W)`."""
+    return answer if answer.ndim == 3 else answer.squeeze(1 if answer.shape[1] == 1 else 3)
+
+
+def run_graph(model: ir.Model, feed: dict[str, Any], output: str | None) -> Any:
     """One tensor of a graph, its first output or any other by name, computed on ONNX Runtime.
 
     Raises:
@@ -110,7 +116,7 @@ def run_graph(model: ir.Model, feed: dict[str, npt.NDArray[np.generic]], output:
     try:
         content = ir.to_proto(asked).SerializeToString()
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        answer: npt.NDArray[np.generic] = session.run([output or asked.graph.outputs[0].name], feed)[0]
+        answer = session.run([output or asked.graph.outputs[0].name], feed)[0]
     except Exception as error:
         raise ModelFileError(f"ONNX Runtime can't run the graph: {str(error).splitlines()[0]}") from error
     return answer

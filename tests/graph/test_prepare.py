@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -46,10 +48,7 @@ def prepared_card(model: ir.Model) -> Card:
         pytest.param(Shape(end="labels_keepdims"), ABOUT, "half_pixel", id="a label map with a channel"),
         pytest.param(Shape(end="sigmoid"), ABOUT, "half_pixel", id="one channel with sigmoid"),
         pytest.param(
-            Shape(end="sigmoid"),
-            Foreign("f", IMAGENET, threshold=0.7),
-            "half_pixel",
-            id="sigmoid with a threshold asked for",
+            Shape(end="sigmoid"), Foreign("f", IMAGENET, threshold=0.7), "half_pixel", id="sigmoid with a threshold"
         ),
         pytest.param(Shape(end="raw"), ABOUT, "half_pixel", id="one raw channel"),
         pytest.param(Shape(end="raw"), Foreign("f", IMAGENET, threshold=-0.4), "half_pixel", id="raw with a threshold"),
@@ -112,30 +111,22 @@ def test_the_frame_tells_the_classes_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "about", "error", "words"),
+    ("shape", "user", "words"),
     [
-        pytest.param(Shape(auxiliary=True), ABOUT, UsageError, "2 outputs", id="two outputs and none named"),
+        pytest.param(Shape(auxiliary=True), {}, "2 outputs", id="two outputs and none named"),
+        pytest.param(Shape(), {"output": "nowhere"}, "no tensor 'nowhere'", id="an output that is not there"),
+        pytest.param(Shape(end="nearest"), {}, "resized after its ArgMax", id="a label map that is resized"),
+        pytest.param(Shape(batch=4), {}, "fixed to 4x3x24x32", id="a fixed batch of four"),
+        pytest.param(Shape(), {"classes": label_set("a,b")}, "2 classes were given", id="too few class names"),
         pytest.param(
-            Shape(), Foreign("f", IMAGENET, output="nowhere"), UsageError, "no tensor 'nowhere'", id="an output that is not there"
+            Shape(end="sigmoid"), {"classes": label_set("a,b,c")}, "one channel", id="three classes of one channel"
         ),
-        pytest.param(Shape(end="nearest"), ABOUT, UsageError, "resized after its ArgMax", id="a label map that is resized"),
-        pytest.param(Shape(batch=4), ABOUT, UsageError, "fixed to 4x3x24x32", id="a fixed batch of four"),
-        pytest.param(
-            Shape(), Foreign("f", IMAGENET, label_set("a,b")), UsageError, "2 classes were given", id="too few class names"
-        ),
-        pytest.param(
-            Shape(end="sigmoid"), Foreign("f", IMAGENET, label_set("a,b,c")), UsageError, "one channel", id="three classes of one channel"
-        ),
-        pytest.param(
-            Shape(end="sigmoid"), Foreign("f", IMAGENET, threshold=1.5), UsageError, "out of range", id="no probability as threshold"
-        ),
+        pytest.param(Shape(end="sigmoid"), {"threshold": 1.5}, "out of range", id="no probability as threshold"),
     ],
-)  # fmt: skip
-def test_what_does_not_fit_is_refused_in_one_sentence(
-    shape: Shape, about: Foreign, error: type[Exception], words: str
-) -> None:
-    with pytest.raises(error, match=words):
-        prepare_graph(foreign(shape), about, size_hw=(HEIGHT, WIDTH))
+)
+def test_what_does_not_fit_is_refused_in_one_sentence(shape: Shape, user: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        prepare_graph(foreign(shape), Foreign("f", IMAGENET, **user), size_hw=(HEIGHT, WIDTH))
 
 
 def test_another_size_than_a_fixed_one_is_refused() -> None:

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from edgeseg.card import Preprocess
 from edgeseg.errors import UsageError
+from edgeseg.graph.values import add_constant, named_node
 
 __all__ = ["PIXELS", "AdoptFrames"]
 
@@ -61,11 +62,9 @@ class AdoptFrames(ir.passes.InPlacePass):
         self, model: ir.Model, nodes: list[ir.Node], value: ir.Value, order: list[int], scale: np.ndarray
     ) -> ir.Value:
         if order != [0, 1, 2]:
-            indices = _initializer(model, "pixels.order", np.asarray(order, np.int64))
-            node = ir.node("Gather", [value, indices], {"axis": 1}, name="pixels.reorder")
-            nodes.append(node)
-            value = node.outputs[0]
-            value.name, value.type = "pixels.reordered", ir.TensorType(ir.DataType.FLOAT)
+            indices = add_constant(model.graph, "pixels.order", np.asarray(order, np.int64))
+            nodes.append(named_node("Gather", "pixels.reorder", value, indices, axis=1))
+            value = nodes[-1].outputs[0]
         return _append(model, nodes, "Mul", value, scale, "pixels.scaled") if np.any(scale != 1) else value
 
 
@@ -89,24 +88,15 @@ def _fold(model: ir.Model, conv: ir.Node, order: list[int], scale: np.ndarray) -
     weight = old.const_value.numpy().astype(np.float64) * scale.reshape(1, 3, 1, 1)
     reordered = np.empty_like(weight)
     reordered[:, order] = weight
-    conv.replace_input_with(1, _initializer(model, f"{old.name}.pixels", reordered.astype(np.float32)))
+    conv.replace_input_with(1, add_constant(model.graph, f"{old.name}.pixels", reordered.astype(np.float32)))
 
 
 def _append(
     model: ir.Model, nodes: list[ir.Node], op: str, value: ir.Value, per_channel: np.ndarray, name: str
 ) -> ir.Value:
-    constant = _initializer(model, f"{name}.constant", per_channel.reshape(1, 3, 1, 1).astype(np.float32))
-    node = ir.node(op, [value, constant], name=name)
-    nodes.append(node)
-    node.outputs[0].name, node.outputs[0].type = f"{name}.value", ir.TensorType(ir.DataType.FLOAT)
-    return node.outputs[0]
-
-
-def _initializer(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
-    tensor = ir.tensor(array, name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
-    model.graph.register_initializer(value)
-    return value
+    constant = add_constant(model.graph, f"{name}.constant", per_channel.reshape(1, 3, 1, 1).astype(np.float32))
+    nodes.append(named_node(op, name, value, constant))
+    return nodes[-1].outputs[0]
 
 
 def _splice(graph: ir.Graph, old: ir.Value, pixels: ir.Value, value: ir.Value, nodes: list[ir.Node]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeseg.graph.values import add_constant
+
 __all__ = ["MergePointwise"]
 
 
@@ -63,15 +65,6 @@ def _weights(node: ir.Node) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _set_weights(model: ir.Model, node: ir.Node, weight: np.ndarray, bias: np.ndarray) -> None:
     name = node.inputs[1].name if node.inputs[1] is not None else node.name
-    values = [
-        ir.Value(name=f"{name}.merged", const_value=ir.tensor(weight, name=f"{name}.merged")),
-        ir.Value(name=f"{name}.merged.bias", const_value=ir.tensor(bias, name=f"{name}.merged.bias")),
-    ]
-    for value in values:
-        tensor = value.const_value
-        assert tensor is not None
-        value.type, value.shape = ir.TensorType(tensor.dtype), tensor.shape
-        model.graph.register_initializer(value)
     node.resize_inputs(3)
-    node.replace_input_with(1, values[0])
-    node.replace_input_with(2, values[1])
+    node.replace_input_with(1, add_constant(model.graph, f"{name}.merged", weight))
+    node.replace_input_with(2, add_constant(model.graph, f"{name}.merged.bias", bias))

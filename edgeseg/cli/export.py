@@ -1,0 +1,92 @@
+"""`edgeseg export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeseg.cli.options import SIZE
+from edgeseg.cli.report import json_option, print_json, progress, say
+
+__all__ = ["export"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  edgeseg export runs/camvid/best.safetensors -o net.onnx
+  edgeseg export liteseg-mobilenet-cityscapes.pth --network liteseg-mobilenetv2 --classes cityscapes -o liteseg.onnx
+"""
+)
+@click.argument("weights", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("-o", "out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .onnx file.")
+@click.option("--network", default="", metavar="NAME", help="Network, where the checkpoint does not say it.")
+@click.option("--classes", default="", metavar="NAMES", help="Names, a number, camvid or cityscapes.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the network; may be repeated.")
+@click.option("--name", default="", help="Of the model on its card; by default the .onnx file's stem.")
+@click.option("--imgsz", type=SIZE, help="Default input size on the card; the graph takes any.")
+@click.option("--licence", multiple=True, metavar="WHAT=TEXT", help="For the card: weights=..., data=...")
+@click.option(
+    "--measured",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="JSON of edgeseg build --data with this graph: its figures go onto the card.",
+)
+@json_option
+def export(weights: Path, out: Path, name: str, as_json: bool, **about: Any) -> None:
+    """Turn the WEIGHTS of a network into an ONNX graph with its card. Needs torch.
+
+    Height and width stay free, so that the input size is chosen at edgeseg build. The graph is run on ONNX
+    Runtime and compared with torch before it is kept.
+    """
+    from edgeseg.build.checkpoint import export_checkpoint
+    from edgeseg.graph.io import graph_sha256, save_graph
+
+    with progress("export") as update:
+        update(0.1, "trace the network, then compare")
+        graph = export_checkpoint(
+            weights,
+            network=about["network"],
+            classes=about["classes"],
+            options=_options(about["options"]) if about["options"] else None,
+            name=name or out.stem,
+            size_hw=about["imgsz"],
+            licence=dict(word.partition("=")[::2] for word in about["licence"]),
+            measured=_measured(about["measured"]) if about["measured"] else None,
+        )
+        save_graph(graph, out)
+    if as_json:
+        print_json("export", {"graph": str(out), "graph_sha256": graph_sha256(graph), "nodes": graph.graph.num_nodes()})
+        return
+    say(
+        f"Wrote {out}, {graph.graph.num_nodes()} nodes, equal to torch.\nNext: edgeseg build {out} --int8 --calib FRAMES"
+    )
+
+
+def _measured(report: Path) -> dict[str, Any]:
+    """What a build on labelled frames found out about the float graph and about INT8."""
+    import msgspec
+
+    from edgeseg.errors import UsageError
+
+    build = msgspec.json.decode(report.read_bytes())
+    if build.get("schema") != "edgeseg.build/1" or build.get("gate", {}).get("kind") != "labels":
+        raise UsageError(
+            f"{report} is no JSON of a build on labels.", hint="Make it: edgeseg build --data DIR --json > FILE"
+        )
+    return {"release": {name: build[name] for name in ("gate", "backend", "dialect", "verdict")}}
+
+
+def _options(words: tuple[str, ...]) -> dict[str, Any]:
+    """`skip16=true` and the like, values as in TOML or plain words."""
+    import msgspec
+
+    options: dict[str, Any] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            options[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            options[name] = value
+    return options
