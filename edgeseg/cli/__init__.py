@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in args if word in COMMANDS), "")
     as_json = "--json" in args
     try:
-        cli.main(args, prog_name="edgeseg", standalone_mode=False)
+        ended: int | None = cli.main(args, prog_name="edgeseg", standalone_mode=False)
     except EdgesegError as error:
         return fail(command, error, as_json=as_json)
     except click.ClickException as error:
@@ -98,8 +98,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage.exit_code = error.exit_code
         usage.hint = f"See: edgeseg {command} --help".replace("  ", " ")
         return fail(command, usage, as_json=as_json)
-    except click.exceptions.Exit as request:
-        return request.exit_code
     except (KeyboardInterrupt, click.Abort):
         interrupted = EdgesegError("Interrupted. What was finished before stays.")
         interrupted.exit_code = 130
@@ -116,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(command, _from_os(error), as_json=as_json)
     except MemoryError:
         return fail(command, EdgesegError("Out of memory.", hint="Choose a smaller --imgsz."), as_json=as_json)
-    return 0
+    return ended or 0
 
 
 def _from_os(error: OSError) -> EdgesegError:

@@ -6,11 +6,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-__all__ = ["Augment", "Optimizer", "TrainRecipe"]
+__all__ = ["Augment", "Optimizer", "TrainRecipe", "default_recipe"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+
+#: Ends of the names of models whose backbones have ImageNet weights in a package.
+IMAGENET = ("-efficientnet-lite0",)
 
 
 class Augment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,3 +95,9 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"class_weight_offset is {self.class_weight_offset}, but only 0 and numbers above 1 make sense"
             )
+
+
+def default_recipe(model: str, **changes: Any) -> TrainRecipe:
+    """The recipe of a model that has none of its own: from ImageNet weights where a package carries them."""
+    weights = "imagenet" if model.endswith(IMAGENET) else "none"
+    return TrainRecipe(model, **{"backbone_weights": weights, **changes})

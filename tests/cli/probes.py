@@ -22,6 +22,7 @@ ENDS = {
     "disk full": OSError(errno.ENOSPC, "No space left on device", "/somewhere/engine.onnx"),
     "read-only": OSError(errno.EROFS, "Read-only file system", "/somewhere"),
     "memory": MemoryError(),
+    "exit 130": click.exceptions.Exit(130),
     "package": ModuleNotFoundError("No module named 'torch'", name="torch"),
 }
 ENDS["gate"].report = {"verdict": "fail", "gate": {"drop": float("nan")}}  # type: ignore[attr-defined]

@@ -115,6 +115,11 @@ def test_every_end_has_its_exit_code_and_its_json(end: str, code: int, capsys: p
 
 
 @pytest.mark.usefixtures("probe")
+def test_a_command_may_report_and_end_with_a_code_of_its_own() -> None:
+    assert main(["probe", "exit 130"]) == 130
+
+
+@pytest.mark.usefixtures("probe")
 def test_what_was_found_out_before_a_failure_is_in_its_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["probe", "gate", "--json"]) == 7
     report = one_json_object(capsys.readouterr().out)

@@ -1,0 +1,142 @@
+"""`edgeseg train`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from edgeseg.catalog import NETWORKS
+from edgeseg.cli.interrupt import stopped_by_interrupt
+from edgeseg.cli.report import format_time, json_option, print_json, print_table, progress, say
+from edgeseg.errors import UsageError, nearest
+from edgeseg.files import shared_folder
+from edgeseg.recipes import decode_toml, find_toml
+
+if TYPE_CHECKING:
+    from edgeseg.train.checkpoint import Epoch
+    from edgeseg.train.loop import Progress, TrainResult
+    from edgeseg.train.recipe import TrainRecipe
+
+__all__ = ["train"]
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--data", help="A folder with train/ and val/, each with images/ and masks/ or labels/; or 'camvid'.")
+@click.option("--classes", help="Of the masks: 'camvid', 'cityscapes', a number, or names with commas between.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Rounds over the training frames.")
+@click.option("--batch", type=click.IntRange(min=2), help="Frames per step.")
+@click.option("--seed", type=click.IntRange(min=0), help="Decides all that is random.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that augment.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the output folder, where it stopped.")
+@click.option(
+    "-o", "out", type=click.Path(path_type=Path, file_okay=False), help="Output folder.  [default: runs/NAME]"
+)
+@json_option
+def train(
+    recipe: str,
+    device: str,
+    workers: int,
+    resume: bool,
+    out: Path | None,
+    as_json: bool,
+    **changes: Any,
+) -> None:
+    """Train a network by RECIPE: a .toml file, the name of a shipped one, or a model's name.
+
+    The output folder gets best.safetensors (the best weights on the validation frames), history.jsonl (loss and mIoU
+    by epoch) and last.ckpt. Ctrl-C saves a checkpoint and ends with 130; --resume goes on at the very batch.
+
+    \b
+    Examples:
+      edgeseg train liteseg-efficientnet-lite0-camvid --data camvid
+      edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --epochs 40 -o runs/street
+      edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --epochs 40 -o runs/street --resume
+    """
+    from edgeseg.train.loop import open_device
+    from edgeseg.train.loop import train as run_training
+
+    plan = _plan(recipe, {name: value for name, value in changes.items() if value is not None})
+    out = out or Path("runs") / Path(recipe).stem
+    used, started = str(open_device(device)), time.monotonic()
+    say(f"Training {plan.model} for {plan.epochs} epochs on {used}; {out} gets the weights.")
+    with stopped_by_interrupt("Saving a checkpoint") as stop, progress("Training") as update:
+        result = run_training(
+            plan,
+            out,
+            device=used,
+            workers=workers,
+            resume=resume,
+            on_progress=lambda now: update(now.step / now.steps, _note(now)),
+            stop=stop,
+        )
+    seconds = time.monotonic() - started
+    if as_json:
+        print_json("train", _report(plan, result, used, seconds))
+    else:
+        _tell(plan, result, seconds)
+    if result.interrupted:
+        click.get_current_context().exit(130)
+
+
+def _plan(word: str, changes: dict[str, Any]) -> TrainRecipe:
+    """The recipe that the arguments mean."""
+    from edgeseg.train.recipe import TrainRecipe, default_recipe
+
+    models = [network.name for network in NETWORKS]
+    if word in models:
+        if "classes" not in changes and changes.get("data") != "camvid":
+            raise UsageError(
+                f"'{word}' is a model, and it was not said what to train it on.",
+                hint="Say so: --data FOLDER --classes 'road,car,sky', or --data camvid.",
+            )
+        return default_recipe(word, **changes)
+    try:
+        path = find_toml(word, "recipes")
+    except UsageError as error:
+        shipped = [path.stem for path in shared_folder("recipes").glob("*.toml")]
+        hint = f"{nearest(Path(word).stem, {*models, *shipped})} Or give the path of a .toml file."
+        raise UsageError(f"'{word}' is neither a recipe nor a model.", hint=hint) from error
+    return msgspec.structs.replace(decode_toml(path, TrainRecipe), **changes)
+
+
+def _note(now: Progress) -> str:
+    best = f", mIoU {_points(now.last.miou)}, best {_points(now.best.miou)}" if now.last and now.best else ""
+    return f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{best}"
+
+
+def _points(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _report(plan: TrainRecipe, result: TrainResult, device: str, seconds: float) -> dict[str, Any]:
+    return {
+        "recipe": plan,
+        "device": device,
+        "interrupted": result.interrupted,
+        "epochs": result.epochs_done,
+        "best": result.best,
+        "weights": str(result.weights) if result.best else "",
+        "checkpoint": str(result.checkpoint),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _tell(plan: TrainRecipe, result: TrainResult, seconds: float) -> None:
+    if result.best is not None:
+        _tell_epoch(result.best)
+    if result.interrupted:
+        say(f"Stopped after {result.epochs_done} of {plan.epochs} epochs. Go on with the same command and --resume.")
+        return
+    say(f"{plan.epochs} epochs in {format_time(seconds)}. The best weights: {result.weights}")
+    say(f"Next: edgeseg build {result.weights} --int8")
+
+
+def _tell_epoch(best: Epoch) -> None:
+    rows = [(name, _points(iou)) for name, iou in best.class_iou.items()]
+    print_table(f"Best: epoch {best.epoch}", ("class", "IoU"), [*rows, ("mean", _points(best.miou))])
