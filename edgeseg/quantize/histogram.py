@@ -51,7 +51,8 @@ class TensorRange:
         low, high = float(values.min()), float(values.max())
         if not np.isfinite((low, high)).all():
             raise ValueError(f"values from {low} to {high} are not finite")
-        exponent = max(exponent, int(np.frexp(max(-low, high))[1]))
+        largest = max(-low, high, 2.0 ** (FINEST - 1))
+        exponent = max(exponent, int(np.frexp(largest)[1]))
         return cls(low, high, exponent, _count(values.reshape(-1), exponent))
 
     @property
