@@ -407,7 +407,7 @@ def test_ranges_of_other_weights_are_refused(dialect: Dialect) -> None:
 def test_ranges_that_lack_a_tensor_are_refused() -> None:
     lacking = ranges_of(prepared())
     object.__setattr__(lacking, "tensors", {k: v for k, v in lacking.tensors.items() if k != "t3"})
-    with pytest.raises(ModelFileError, match="can't be quantized to u8-asym.*t3"):
+    with pytest.raises(ModelFileError, match=r"can't be quantized to u8-asym.*t3"):
         quantize_onnx(prepared(), lacking, dialect="u8-asym")
 
 
