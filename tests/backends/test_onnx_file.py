@@ -66,6 +66,16 @@ def _half_precision_into_float(model: onnx.ModelProto) -> None:
     del model.graph.value_info[:]
 
 
+def _weights_that_do_not_fit(model: onnx.ModelProto) -> None:
+    _replace_weight(model, "w4", np.zeros((16, 9, 3, 3), np.float32))
+
+
+def _class_map_of_another_size(model: onnx.ModelProto) -> None:
+    del model.graph.value_info[:]
+    _replace_weight(model, "edgeseg.tail.full", np.array([1, 1, 16, 24], np.int64))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+
+
 def _missing_tensor(model: onnx.ModelProto) -> None:
     _node(model, "n9").input[1] = "nowhere"
 
@@ -75,6 +85,8 @@ REFUSED = {
     "an operator of another library": (_custom_operator, r"at node 'n9' \(Blend\): .*Blend"),
     "sizes that do not meet": (_sizes_that_do_not_meet, r"at node 'n16' \(Concat\): .*"),
     "types that do not meet": (_half_precision_into_float, r"at node 'n0' \(Conv\): .*types"),
+    "weights that do not fit": (_weights_that_do_not_fit, r"refuses the graph.*: .*channel"),
+    "a class map of another size": (_class_map_of_another_size, r"class map of .* shape \(1, 16, 24\)"),
     "a tensor that nothing makes": (_missing_tensor, r"refuses the graph: .*nowhere"),
 }
 
