@@ -67,10 +67,10 @@ def _is_number(text: str) -> bool:
 
 
 @contextlib.contextmanager
-def progress(title: str) -> Iterator[Callable[[float, str], None]]:
+def progress(title: str) -> Iterator[Callable[[float | None, str], None]]:
     """A bar on stderr. Gives a function that takes the share done, 0 to 1, and a word on where it stands.
 
-    Without a terminal it writes a line every ten seconds.
+    The share is None where there is no known end. Without a terminal it writes a line every ten seconds.
     """
     if not sys.stderr.isatty():
         yield _lines(title)
@@ -80,21 +80,24 @@ def progress(title: str) -> Iterator[Callable[[float, str], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=1.0, note="")
-        yield lambda share, note: bar.update(task, completed=share, note=note)
+        task = bar.add_task(title, total=None, note="")
+        yield lambda share, note: bar.update(task, completed=share, total=1.0 if share is not None else None, note=note)
 
 
-def _lines(title: str) -> Callable[[float, str], None]:
+def _lines(title: str) -> Callable[[float | None, str], None]:
     started = last = time.monotonic()
     first: float | None = None
 
-    def update(share: float, note: str) -> None:
+    def update(share: float | None, note: str) -> None:
         nonlocal first, last
         first, now = share if first is None else first, time.monotonic()
         if now - last > 10:
             last = now
-            left = f", {format_time((now - started) * (1 - share) / (share - first))} left" if share > first else ""
-            say(f"{title}: {share:.0%} {note}{left}")
+            done, left = "", ""
+            if share is not None and first is not None:
+                done = f"{share:.0%} "
+                left = f", {format_time((now - started) * (1 - share) / (share - first))} left" if share > first else ""
+            say(f"{title}: {done}{note}{left}")
 
     return update
 

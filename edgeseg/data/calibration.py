@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.data.images import IMAGE_SUFFIXES, image_files, read_frame
+from edgeseg.data.images import IMAGE_SUFFIXES, frame_files, read_frame
 from edgeseg.data.labelled import find_data_set
 from edgeseg.data.scene import Scene
 from edgeseg.data.synthetic import parse_synthetic
@@ -161,7 +161,7 @@ def _open_plain(name: str, limit: int | None, every: int) -> FrameSet:
             hint="Possible: a folder of images, a list (.txt), a video, a calibration set, demo://bikes, synthetic://",
         )
     if path.is_dir():
-        return _open_images(name, _unlabelled(path), limit, every)
+        return _open_images(name, _below(path), limit, every)
     if path.suffix.lower() == ".txt":
         return _open_images(name, _listed(path), limit, every)
     if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -177,14 +177,8 @@ def _evenly(count: int, limit: int | None, every: int) -> list[int]:
     return [candidates[(2 * i + 1) * len(candidates) // (2 * limit)] for i in range(limit)]
 
 
-def _unlabelled(folder: Path) -> list[Path]:
-    """The images below `folder`, without the masks of data sets."""
-
-    def is_label(path: Path) -> bool:
-        above = path.relative_to(folder).parents
-        return any(p.name in ("labels", "masks") and (folder / p.parent / "images").is_dir() for p in above)
-
-    images = [path for path in image_files(folder) if not is_label(path)]
+def _below(folder: Path) -> list[Path]:
+    images = frame_files(folder)
     if not images:
         raise UsageError(
             f"There are no images in {folder}.", hint=f"Looked for {' '.join(IMAGE_SUFFIXES)}, in subfolders too."

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from edgeseg.errors import EdgesegError, UsageError
 from edgeseg.labels import VOID
 
-__all__ = ["IMAGE_SUFFIXES", "image_files", "read_frame", "read_mask"]
+__all__ = ["IMAGE_SUFFIXES", "frame_files", "image_files", "read_frame", "read_mask"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
@@ -20,6 +20,16 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".ti
 def image_files(folder: Path) -> list[Path]:
     """The image files below `folder`, sorted by their path."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The image files below `folder`, without the `masks/` and `labels/` that lie beside an `images/`."""
+
+    def is_mask(path: Path) -> bool:
+        above = path.relative_to(folder).parents
+        return any(p.name in ("labels", "masks") and (folder / p.parent / "images").is_dir() for p in above)
+
+    return [path for path in image_files(folder) if not is_mask(path)]
 
 
 def read_frame(path: Path) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,98 @@
+"""`edgeseg run`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from edgeseg.cli.interrupt import stopped_by_interrupt
+from edgeseg.cli.report import json_option, print_json, progress, say
+
+if TYPE_CHECKING:
+    from edgeseg.backends import Engine
+    from edgeseg.stream.pipeline import StreamReport
+
+__all__ = ["run"]
+
+
+@click.command()
+@click.argument("source")
+@click.argument("sinks", nargs=-1, metavar="[SINK]...")
+@click.option("--engine", help="Path or name of an engine.  [default: the last built]")
+@click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the classes' colours.")
+@click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option("--still", help="Also save the overlay of the middle frame: a .png or .jpg.")
+@json_option
+def run(
+    source: str,
+    sinks: tuple[str, ...],
+    engine: str | None,
+    opacity: float,
+    frames: int | None,
+    still: str | None,
+    as_json: bool,
+) -> None:
+    """Segment the frames of SOURCE and give the result to every SINK.
+
+    \b
+    SOURCE  an image, a folder of images, a video file, demo://bikes, or a rendered street:
+            synthetic://?width=640&height=480&fps=30&frames=100
+    SINK    out.mp4 or out.avi (overlay video), out.png (overlay of the middle frame), out_%i.jpg (of every frame),
+            a folder (class maps as PNG), null:// (nothing). Without one: an overlay video in the current folder.
+
+    Ctrl-C finishes what was begun: the video is whole up to there.
+
+    \b
+    Examples:
+      edgeseg run street.mp4
+      edgeseg run demo://bikes overlay.mp4 --still overlay.png
+      edgeseg run photos/ maps/ 'overlays/%i.jpg'
+      edgeseg run synthetic://?frames=200 null:// --json
+    """
+    from edgeseg.build import find_engine
+
+    with stopped_by_interrupt("Finishing what was begun") as stop:
+        report = _segment(find_engine(engine), source, sinks, still, opacity, frames, stop)
+        interrupted = stop()
+    print_json("run", report) if as_json else _tell(report)
+    if interrupted:
+        click.get_current_context().exit(130)
+
+
+def _segment(
+    engine: Engine,
+    uri: str,
+    sinks: Sequence[str],
+    still: str | None,
+    opacity: float,
+    limit: int | None,
+    stop: Callable[[], bool],
+) -> StreamReport:
+    from edgeseg.build import load_session
+    from edgeseg.labels import LabelSet
+    from edgeseg.stream import open_sink, open_source, run_stream
+
+    labels = LabelSet(engine.card.classes, engine.card.palette)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(contextlib.closing(open_source(uri, stop=stop)))
+        total = min((count for count in (limit, source.total) if count is not None), default=None)
+        words = [*(sinks or [f"{source.name}-overlay.{'png' if source.total == 1 else 'mp4'}"]), *filter(None, [still])]
+        opened = [open_sink(word, source, labels, total=total) for word in words]
+        session = stack.enter_context(load_session(engine))
+        update = stack.enter_context(progress(f"Segmenting {source.name}"))
+
+        def on_progress(done: int, total: int | None) -> None:
+            update(min(1.0, done / total) if total else None, f"{done} frames")
+
+        return run_stream(session, source, opened, opacity=opacity, limit=limit, on_progress=on_progress, stop=stop)
+
+
+def _tell(report: StreamReport) -> None:
+    dropped = {reason: count for reason, count in msgspec.structs.asdict(report.dropped).items() if count}
+    lost = f" ({', '.join(f'{count} {reason}' for reason, count in dropped.items())} dropped)" if dropped else ""
+    where = f" -> {', '.join(report.outputs)}" if report.outputs else ""
+    say(f"{report.shown} frames{lost} at {report.fps:.1f} FPS{where}")
