@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeseg.cli.options import SIZE, TRIPLE
+from edgeseg.cli.options import size, triple
 from edgeseg.cli.report import json_option, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Examples:
 @click.option("--fp16", "precision", flag_value="fp16", help="A half-precision engine, where a backend has it.")
 @click.option("--int8", "precision", flag_value="int8", help="An INT8 engine, gated against float. The default.")
 @click.option("--backend", metavar="NAME|auto", help="Engine library; auto tries all that are installed.")
-@click.option("--imgsz", type=SIZE, help="Input size in pixels; by default the model's own.")
+@click.option("--imgsz", type=size, metavar="HxW", help="Input size in pixels; by default the model's own.")
 @click.option("--upsample", type=click.Choice(["full", "half", "none"]), help="Size at which the best class is picked.")
 @click.option("--pixel-format", type=click.Choice(["bgr", "rgb", "bgrx"]), help="Of the frames that the engine takes.")
 @click.option("--resize", type=click.Choice(["stretch", "letterbox", "crop"]), help="How frames get to the input size.")
@@ -49,8 +49,8 @@ Examples:
 @click.option("--max-class-drop", type=float, metavar="POINTS", help="Of a class above 1 % of pixels.  [default: 2.0]")
 @click.option("--network", metavar="NAME", help="For a checkpoint: its network (see edgeseg models).")
 @click.option("--classes", metavar="NAMES", help="For a model without a card: names, a number, camvid or cityscapes.")
-@click.option("--mean", type=TRIPLE, help="For a model without a card: what it was trained with.")
-@click.option("--std", type=TRIPLE, help="For a model without a card: what it was trained with.")
+@click.option("--mean", type=triple, metavar="R,G,B", help="For a model without a card: what it was trained with.")
+@click.option("--std", type=triple, metavar="R,G,B", help="For a model without a card: what it was trained with.")
 @click.option("--input-range", type=click.Choice(["1", "255"]), help="Pixel values that --mean and --std are for.")
 @click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="Order that a model without a card was trained on.")
 @click.option("--output", metavar="NAME", help="Tensor that holds the logits, where a graph has several outputs.")
@@ -135,6 +135,7 @@ def _last_line(report: BuildReport) -> str:
     }[gate.kind]
     ratio = f", {speed.ratio:.2f} times as fast as float on ONNX Runtime" if speed and speed.ratio else ""
     return (
-        f"Kept {report.engine}\n{report.backend} {report.precision} {report.dialect}: {report.verdict} on {gate.frames} "
-        f"{judged}{ratio}. {report.seconds:.0f} s.\nNext: edgeseg run VIDEO, or edgeseg eval {report.engine} --data DIR"
+        f"Kept {report.engine}\n"
+        f"{report.backend} {report.precision} {report.dialect}: {report.verdict} on {gate.frames} {judged}{ratio}. "
+        f"{report.seconds:.0f} s.\nNext: edgeseg run VIDEO, or edgeseg eval {report.engine} --data DIR"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeseg.cli.options import SIZE
+from edgeseg.cli.options import size
 from edgeseg.cli.report import json_option, print_json, progress, say
 
 __all__ = ["export"]
@@ -26,7 +26,7 @@ Examples:
 @click.option("--classes", default="", metavar="NAMES", help="Names, a number, camvid or cityscapes.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the network; may be repeated.")
 @click.option("--name", default="", help="Of the model on its card; by default the .onnx file's stem.")
-@click.option("--imgsz", type=SIZE, help="Default input size on the card; the graph takes any.")
+@click.option("--imgsz", type=size, metavar="HxW", help="Default input size on the card; the graph takes any.")
 @click.option("--licence", multiple=True, metavar="WHAT=TEXT", help="For the card: weights=..., data=...")
 @click.option(
     "--measured",
@@ -59,9 +59,8 @@ def export(weights: Path, out: Path, name: str, as_json: bool, **about: Any) -> 
     if as_json:
         print_json("export", {"graph": str(out), "graph_sha256": graph_sha256(graph), "nodes": graph.graph.num_nodes()})
         return
-    say(
-        f"Wrote {out}, {graph.graph.num_nodes()} nodes, equal to torch.\nNext: edgeseg build {out} --int8 --calib FRAMES"
-    )
+    say(f"Wrote {out}, {graph.graph.num_nodes()} nodes, equal to torch.")
+    say(f"Next: edgeseg build {out} --int8 --calib FRAMES")
 
 
 def _measured(report: Path) -> dict[str, Any]:
