@@ -8,7 +8,14 @@ from edgeseg.backends.table import BACKENDS
 from edgeseg.device import Device
 from edgeseg.doctor.check import Check
 from edgeseg.doctor.engines import check_backend, check_library
-from edgeseg.doctor.installed import check_data, check_graph_tools, check_model, check_opencv, check_training
+from edgeseg.doctor.installed import (
+    check_core,
+    check_data,
+    check_graph_tools,
+    check_model,
+    check_opencv,
+    check_training,
+)
 from edgeseg.doctor.machine import check_folder, check_int8, check_machine, check_memory
 from edgeseg.files import cache_folder, engines_folder
 
@@ -25,6 +32,7 @@ def examine(device: Device) -> Iterator[Check]:
     yield check_memory(device)
     yield from (check_backend(name) for name in BACKENDS if name != "fake")
     yield from (check for name, attribute in LIBRARIES.items() if (check := check_library(name, attribute)))
+    yield check_core()
     yield check_opencv()
     yield check_graph_tools()
     yield check_training()

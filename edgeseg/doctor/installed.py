@@ -10,7 +10,13 @@ from edgeseg.catalog import DEFAULT_MODEL, zoo_model
 from edgeseg.doctor.check import Check, first_line
 from edgeseg.errors import EdgesegError
 
-__all__ = ["check_data", "check_graph_tools", "check_model", "check_opencv", "check_training"]
+__all__ = ["check_core", "check_data", "check_graph_tools", "check_model", "check_opencv", "check_training"]
+
+
+def check_core() -> Check:
+    """Versions of the packages that are always there."""
+    packages = ("numpy", "msgspec", "click", "rich", "filelock", "platformdirs")
+    return _check_packages("core packages", packages, "", "all commands")
 
 
 def check_opencv() -> Check:
@@ -36,20 +42,20 @@ def _built_with(information: str, name: str) -> bool:
 def check_graph_tools() -> Check:
     """Whether the packages are there that prepare, quantize and export graphs."""
     packages = ("onnx", "onnx-ir", "onnxscript", "onnxruntime")
-    return _check_packages("graph tools", packages, "onnxruntime", "edgeseg export, calibrate, quantize and build")
+    return _check_packages("graph tools", packages, "onnxruntime", "only edgeseg export, calibrate, quantize and build")
 
 
 def check_training() -> Check:
     """Whether torch is there, which only two commands need."""
-    return _check_packages("training", ("torch", "safetensors"), "train", "edgeseg train and export of weights")
+    return _check_packages("training", ("torch", "safetensors"), "train", "only edgeseg train and export")
 
 
 def _check_packages(name: str, packages: tuple[str, ...], extra: str, users: str) -> Check:
     versions = {package: _version(package) for package in packages}
     absent = [package for package, version in versions.items() if not version]
     if absent:
-        found = f"without {', '.join(absent)}; only {users} need this"
-        return Check(name, "missing", found, f"pip install 'edgeseg[{extra}]'")
+        found = f"without {', '.join(absent)}, which {users} need"
+        return Check(name, "missing", found, f"pip install 'edgeseg[{extra}]'" if extra else "pip install edgeseg")
     return Check(name, "ok", ", ".join(f"{package} {version}" for package, version in versions.items()))
 
 

@@ -110,7 +110,7 @@ def test_an_opencv_that_is_not_there_says_what_to_install(
 def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed_checks, "_version", lambda package: "" if package == "onnxscript" else "1.0")
     check = installed_checks.check_graph_tools()
-    assert check.status == "missing" and check.found.startswith("without onnxscript;")
+    assert check.status == "missing" and check.found.startswith("without onnxscript, which only")
     assert check.fix == "pip install 'edgeseg[onnxruntime]'"
 
 
