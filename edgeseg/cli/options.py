@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
-__all__ = ["size", "triple"]
+__all__ = ["UPSAMPLE", "model_options", "recipe_fields", "size", "triple"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def size(text: str) -> tuple[int, int]:
@@ -29,6 +33,40 @@ def triple(text: str) -> tuple[float, float, float]:
     if len(numbers) != 3:
         raise click.BadParameter(f"'{text}' is not three numbers, as in 0.485,0.456,0.406.")
     return numbers[0], numbers[1], numbers[2]
+
+
+_MODEL = (
+    click.option("--imgsz", type=size, metavar="HxW", help="Input size in pixels; by default the model's own."),
+    click.option("--pixel-format", type=click.Choice(["bgr", "rgb", "bgrx"]), help="Of the frames that are given."),
+    click.option("--resize", type=click.Choice(["stretch", "letterbox", "crop"]), help="How frames get to that size."),
+    click.option("--network", metavar="NAME", help="For a checkpoint: its network (see edgeseg models)."),
+    click.option("--classes", metavar="NAMES", help="For a model without a card: names, a number, or camvid."),
+    click.option("--mean", type=triple, metavar="R,G,B", help="For a model without a card: what it was trained with."),
+    click.option("--std", type=triple, metavar="R,G,B", help="For a model without a card: what it was trained with."),
+    click.option("--input-range", type=click.Choice(["1", "255"]), help="Pixel values that --mean and --std are for."),
+    click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="Order that such a model was trained on."),
+    click.option("--output", metavar="NAME", help="Tensor that holds the logits, where a graph has several outputs."),
+    click.option("--threshold", type=float, help="For one channel: class 1 is above this output."),
+)
+
+
+def model_options(command: Command) -> Command:
+    """Give a command the options that say what a model is, as fields of a build recipe."""
+    for option in reversed(_MODEL):
+        command = option(command)
+    return command
+
+
+def recipe_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a build recipe that options were given for."""
+    from edgeseg.card import Resize
+
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if "resize" in given:
+        given["resize"] = Resize(given["resize"])
+    if "input_range" in given:
+        given["input_range"] = int(given["input_range"])
+    return given
 
 
 #: Size at which the best class is picked.

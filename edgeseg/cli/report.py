@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,17 @@ import msgspec
 
 from edgeseg.errors import EdgesegError
 
-__all__ = ["fail", "format_time", "json_option", "print_json", "print_table", "progress", "say", "set_up_logging"]
+__all__ = [
+    "fail",
+    "format_time",
+    "json_option",
+    "points",
+    "print_json",
+    "print_table",
+    "progress",
+    "say",
+    "set_up_logging",
+]
 
 #: The option that every reporting command has.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
@@ -107,3 +118,8 @@ def format_time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def points(share: float | None) -> str:
+    """A share of 1 in points, `71.40`; `-` where there is none."""
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.2f}"

@@ -11,7 +11,7 @@ import msgspec
 
 from edgeseg.catalog import NETWORKS
 from edgeseg.cli.interrupt import stopped_by_interrupt
-from edgeseg.cli.report import format_time, json_option, print_json, print_table, progress, say
+from edgeseg.cli.report import format_time, json_option, points, print_json, print_table, progress, say
 from edgeseg.errors import UsageError, nearest
 from edgeseg.files import shared_folder
 from edgeseg.recipes import decode_toml, find_toml
@@ -106,12 +106,8 @@ def _plan(word: str, changes: dict[str, Any]) -> TrainRecipe:
 
 
 def _note(now: Progress) -> str:
-    best = f", mIoU {_points(now.last.miou)}, best {_points(now.best.miou)}" if now.last and now.best else ""
+    best = f", mIoU {points(now.last.miou)}, best {points(now.best.miou)}" if now.last and now.best else ""
     return f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{best}"
-
-
-def _points(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _report(plan: TrainRecipe, result: TrainResult, device: str, seconds: float) -> dict[str, Any]:
@@ -138,5 +134,5 @@ def _tell(plan: TrainRecipe, result: TrainResult, seconds: float) -> None:
 
 
 def _tell_epoch(best: Epoch) -> None:
-    rows = [(name, _points(iou)) for name, iou in best.class_iou.items()]
-    print_table(f"Best: epoch {best.epoch}", ("class", "IoU"), [*rows, ("mean", _points(best.miou))])
+    rows = [(name, points(iou)) for name, iou in best.class_iou.items()]
+    print_table(f"Best: epoch {best.epoch}", ("class", "IoU"), [*rows, ("mean", points(best.miou))])

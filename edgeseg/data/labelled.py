@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edgeseg.data.images import image_files, read_frame, read_mask
 from edgeseg.errors import UsageError, nearest
 
-__all__ = ["LabelledFrames", "find_data_set", "open_labelled"]
+__all__ = ["LabelledFrames", "find_data_set", "open_labelled", "open_validation"]
 
 Frame = npt.NDArray[np.uint8]
 KNOWN = ("camvid",)
@@ -95,3 +95,13 @@ def open_labelled(folder: str | Path, num_classes: int) -> LabelledFrames:
             hint="A mask has its image's name, with .png at the end.",
         )
     return LabelledFrames(tuple((image, mask) for image, mask in pairs if mask is not None), num_classes)
+
+
+def open_validation(name: str | Path, num_classes: int) -> LabelledFrames:
+    """The frames to score on: a folder with `images/` itself, or the `val/` of a data set's folder or known name.
+
+    Raises:
+        UsageError: As `find_data_set` and `open_labelled`.
+    """
+    root = Path(name) if Path(name).is_dir() else find_data_set(str(name))
+    return open_labelled(root if (root / "images").is_dir() else root / "val", num_classes)

@@ -43,9 +43,9 @@ class Agreement:
         """Add one frame.
 
         Args:
-            reference: `(H, W)` uint8 class map of the float engine.
-            other: `(H, W)` uint8 class map of the engine in question.
-            confident: `(H, W)`, where the float engine's margin is at least `CONFIDENT`.
+            reference: `(H, W)` or `(pixels,)` uint8 classes by the float engine.
+            other: Of the same shape, by the engine in question.
+            confident: Of the same shape, where the float engine's margin is at least `CONFIDENT`.
 
         Raises:
             UsageError: Shapes differ, or an index is no class.

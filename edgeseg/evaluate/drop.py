@@ -37,10 +37,6 @@ class MiouDrop:
     drop_ci95: tuple[float, float] | None
     class_drop: Float64
 
-    def passes(self, *, max_drop: float = 0.005, max_class_drop: float = 0.02) -> bool:
-        """Whether neither mIoU nor a class that counts falls by more than allowed, fractions of 1."""
-        return self.drop <= max_drop and not bool((self.class_drop > max_class_drop).any())
-
 
 def miou_drop(
     reference: Sequence[ConfusionMatrix], other: Sequence[ConfusionMatrix], *, resamples: int = 2000, seed: int = 0

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgeseg.backends import Session
 from edgeseg.data.resize import frame_for_card, restore_class_map, shown_window
+from edgeseg.errors import UsageError
 from edgeseg.evaluate.agreement import CONFIDENT, Agreement, confidence_margin
 from edgeseg.evaluate.confusion import ConfusionMatrix
 from edgeseg.labels import VOID
@@ -48,23 +49,47 @@ def evaluate_frames(session: Session, frames: Iterable[tuple[UInt8, UInt8]]) -> 
 
 
 def measure_agreement(reference: Session, logits: Session, other: Session, frames: Iterable[UInt8]) -> Agreement:
-    """How far `other` answers as `reference` does, on frames without labels.
+    """How far `other` answers as `reference` does, on frames without labels, at the frames' resolution.
+
+    The engines may differ in size and in how they resize; pixels that one of them never saw are left out.
 
     Args:
         reference: The float engine, opened for class maps.
         logits: The same engine, opened for logits, which tell where it is confident.
-        other: The engine in question, of the same input size, opened for class maps.
+        other: The engine in question, of the same classes, opened for class maps.
         frames: `(H, W, 3)` uint8 BGR.
 
     Raises:
-        UsageError: The engines differ in size or classes.
+        UsageError: The engines have other classes.
     """
+    if reference.card.classes != other.card.classes:
+        raise UsageError(
+            f"The classes differ: {', '.join(reference.card.classes)} and {', '.join(other.card.classes)}.",
+            hint="Compare engines of the same classes.",
+        )
     agreement = Agreement.empty(reference.card.num_classes)
     first, second, third = tee(frames, 3)
-    answers = zip(class_maps(reference, first), class_maps(other, second), confident_pixels(logits, third), strict=True)
+    answers = zip(
+        _restored(reference, first), _restored(other, second), _restored_confidence(logits, third), strict=True
+    )
     for expected, found, confident in answers:
-        agreement.update(expected, found, confident)
+        seen = (expected != VOID) & (found != VOID)
+        agreement.update(expected[seen], found[seen], confident[seen])
     return agreement
+
+
+def _restored(session: Session, frames: Iterable[UInt8]) -> Iterator[UInt8]:
+    """The class map of each frame at the frame's size, 255 where the network never saw it."""
+    resize = session.card.preprocess.resize
+    for frame, answer in _answers(session, frames, lambda frame: frame):
+        yield restore_class_map(answer, (frame.shape[0], frame.shape[1]), resize)
+
+
+def _restored_confidence(session: Session, frames: Iterable[UInt8]) -> Iterator[npt.NDArray[np.bool_]]:
+    resize = session.card.preprocess.resize
+    for frame, margin in _margins(session, frames):
+        confident = (margin >= CONFIDENT).astype(np.uint8)
+        yield restore_class_map(confident, (frame.shape[0], frame.shape[1]), resize) == 1
 
 
 def class_maps(session: Session, frames: Iterable[UInt8]) -> Iterator[UInt8]:
@@ -90,12 +115,18 @@ def confident_pixels(session: Session, frames: Iterable[UInt8]) -> Iterator[npt.
         session: Opened for logits.
         frames: `(H, W, 3)` uint8 BGR.
     """
+    resize = session.card.preprocess.resize
+    for frame, margin in _margins(session, frames):
+        window = shown_window((frame.shape[0], frame.shape[1]), (margin.shape[0], margin.shape[1]), resize)
+        yield window.of(margin) >= CONFIDENT
+
+
+def _margins(session: Session, frames: Iterable[UInt8]) -> Iterator[tuple[UInt8, npt.NDArray[np.float32]]]:
+    """Each frame with its confidence margin at the network's size."""
     card = session.card
     size_hw = (session.input_buffer().shape[1], session.input_buffer().shape[2])
     for frame, logits in _answers(session, frames, lambda frame: frame):
-        margin = confidence_margin(logits, size_hw, card.upsampling, threshold=card.threshold)
-        window = shown_window((frame.shape[0], frame.shape[1]), size_hw, card.preprocess.resize)
-        yield window.of(margin) >= CONFIDENT
+        yield frame, confidence_margin(logits, size_hw, card.upsampling, threshold=card.threshold)
 
 
 def _answers(session: Session, items: Iterable[T], frame_of: Callable[[T], UInt8]) -> Iterator[tuple[T, Any]]:

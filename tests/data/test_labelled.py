@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeseg.data.labelled import find_data_set, open_labelled
+from edgeseg.data.labelled import find_data_set, open_labelled, open_validation
 from edgeseg.errors import UsageError
 from tests.data.media import SIZE_HW, write_images
 
@@ -59,6 +59,18 @@ def test_sizes_that_differ_are_named(tmp_path: Path) -> None:
     write_masks(tmp_path / "masks", ["a.png"], (10, 20))
     with pytest.raises(UsageError, match=r"a\.png is 64x48, its mask 20x10"):
         open_labelled(tmp_path, 4).read(0)
+
+
+def test_a_data_set_is_scored_on_its_validation_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in ("train", "val"):
+        write_images(tmp_path / "camvid" / part / "images", ["a.png"])
+        write_masks(tmp_path / "camvid" / part / "masks", ["a.png"])
+    monkeypatch.setenv("EDGESEG_DATA", str(tmp_path))
+    expected = open_labelled(tmp_path / "camvid" / "val", 4)
+    assert open_validation("camvid", 4) == expected
+    assert open_validation(tmp_path / "camvid", 4) == expected
+    assert open_validation(tmp_path / "camvid" / "val", 4) == expected
+    assert open_validation(tmp_path / "camvid" / "train", 4) != expected
 
 
 def test_a_data_set_is_found_below_the_folder_of_the_environment(

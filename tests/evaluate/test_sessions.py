@@ -96,7 +96,7 @@ def test_an_engine_agrees_with_itself(engine: Engine) -> None:
     with opened(engine) as one, opened(engine, "logits") as logits, opened(engine) as other:
         found = measure_agreement(one, logits, other, frames())
     assert found.share() == 1
-    assert found.every.counts.sum() == 3 * 32 * 48
+    assert found.every.counts.sum() == sum(height * width for height, width in SIZES)
     assert 0 < found.confident.counts.sum() < found.every.counts.sum()
     assert found.passes()
 
@@ -106,6 +106,27 @@ def test_other_weights_do_not_agree(engine: Engine, tmp_path: Path) -> None:
         found = measure_agreement(one, logits, other, iter(frames()))
     assert found.confident_share() < 0.9
     assert not found.passes()
+
+
+def test_engines_of_another_size_are_compared_on_what_both_saw(tmp_path: Path) -> None:
+    """The fake backend gives bands of the green channel, so that engines of any size agree on plain frames."""
+    pytest.importorskip("onnx")
+    square = tiny_engine(
+        tmp_path, "fake", size_hw=(40, 40), name="square", preprocess=Preprocess(resize=Resize("crop"))
+    )
+    wide = tiny_engine(tmp_path, "fake", name="wide")
+    frame = np.zeros((60, 90, 3), np.uint8)
+    frame[:, 45:, 1] = 255
+    with opened(square) as one, opened(square, "logits") as logits, opened(wide) as other:
+        found = measure_agreement(one, logits, other, [frame])
+    assert found.every.counts.sum() == 60 * 60
+    assert found.every.counts[0, 0] == found.every.counts[3, 3] == 60 * 30
+
+
+def test_engines_of_other_classes_are_not_compared(engine: Engine, tmp_path: Path) -> None:
+    renamed = tiny_engine(tmp_path, classes=("a", "b", "c", "d"))
+    with opened(engine) as one, opened(renamed) as other, pytest.raises(UsageError, match="classes differ: ground"):
+        measure_agreement(one, one, other, frames())
 
 
 def test_confident_pixels_are_where_the_two_best_softmax_values_differ_by_03(engine: Engine) -> None:
