@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeseg.cli.options import size, triple
+from edgeseg.cli.options import UPSAMPLE, model_options, recipe_fields
 from edgeseg.cli.report import json_option, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ Examples:
 @click.option("--fp16", "precision", flag_value="fp16", help="A half-precision engine, where a backend has it.")
 @click.option("--int8", "precision", flag_value="int8", help="An INT8 engine, gated against float. The default.")
 @click.option("--backend", metavar="NAME|auto", help="Engine library; auto tries all that are installed.")
-@click.option("--imgsz", type=size, metavar="HxW", help="Input size in pixels; by default the model's own.")
-@click.option("--upsample", type=click.Choice(["full", "half", "none"]), help="Size at which the best class is picked.")
-@click.option("--pixel-format", type=click.Choice(["bgr", "rgb", "bgrx"]), help="Of the frames that the engine takes.")
-@click.option("--resize", type=click.Choice(["stretch", "letterbox", "crop"]), help="How frames get to the input size.")
+@click.option("--upsample", type=UPSAMPLE, help="Size at which the best class is picked.")
 @click.option("--calib", metavar="SOURCE", help="Frames to measure ranges on: folder, list, video, calibration set.")
 @click.option("--calib-frames", type=click.IntRange(1), help="At most so many of them, evenly spaced.  [default: 100]")
 @click.option("--calibrator", metavar="NAME", help="minmax, percentile, percentile:99.9 or entropy.")
@@ -47,14 +44,7 @@ Examples:
 @click.option("--gate-frames", type=click.IntRange(1), help="At most so many, evenly spaced.  [default: 100]")
 @click.option("--max-drop", type=float, metavar="POINTS", help="Largest drop of mIoU; needs --data.  [default: 0.5]")
 @click.option("--max-class-drop", type=float, metavar="POINTS", help="Of a class above 1 % of pixels.  [default: 2.0]")
-@click.option("--network", metavar="NAME", help="For a checkpoint: its network (see edgeseg models).")
-@click.option("--classes", metavar="NAMES", help="For a model without a card: names, a number, camvid or cityscapes.")
-@click.option("--mean", type=triple, metavar="R,G,B", help="For a model without a card: what it was trained with.")
-@click.option("--std", type=triple, metavar="R,G,B", help="For a model without a card: what it was trained with.")
-@click.option("--input-range", type=click.Choice(["1", "255"]), help="Pixel values that --mean and --std are for.")
-@click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="Order that a model without a card was trained on.")
-@click.option("--output", metavar="NAME", help="Tensor that holds the logits, where a graph has several outputs.")
-@click.option("--threshold", type=float, help="For one channel: class 1 is above this output.")
+@model_options
 @click.option("--recipe", metavar="FILE", help="A build recipe (.toml), or the name of one; options win over it.")
 @click.option("-o", "out", type=click.Path(path_type=Path, file_okay=False), help="Folder that keeps the engine.")
 @json_option
@@ -81,16 +71,10 @@ def _recipe(path: str | None, options: dict[str, Any]) -> Any:
     import msgspec
 
     from edgeseg.build import BuildRecipe
-    from edgeseg.card import Resize
     from edgeseg.recipes import decode_toml, find_toml
 
     recipe = decode_toml(find_toml(path, "engines"), BuildRecipe) if path else BuildRecipe()
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    if "resize" in given:
-        given["resize"] = Resize(given["resize"])
-    if "input_range" in given:
-        given["input_range"] = int(given["input_range"])
-    return msgspec.structs.replace(recipe, **given)
+    return msgspec.structs.replace(recipe, **recipe_fields(options))
 
 
 def build_table(report: BuildReport) -> None:
