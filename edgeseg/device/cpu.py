@@ -9,8 +9,10 @@ from pathlib import Path
 
 from edgeseg.errors import UsageError
 
-__all__ = ["cpu_features", "cpu_model", "inference_threads", "int8_saturates", "usable_cores"]
+__all__ = ["VNNI", "cpu_features", "cpu_model", "inference_threads", "int8_saturates", "usable_cores"]
 
+#: Features by which an x86 processor sums u8 x s8 products in 32 bits.
+VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 CPUINFO = Path("/proc/cpuinfo")
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -32,7 +34,7 @@ def cpu_model(cpuinfo: Path = CPUINFO) -> str:
 
 def int8_saturates() -> bool:
     """Whether sums of u8 x s8 products may saturate at 16 bits: on x86 without VNNI they do."""
-    return platform.machine() in ("x86_64", "AMD64") and not cpu_features() & {"avx512_vnni", "avx_vnni"}
+    return platform.machine() in ("x86_64", "AMD64") and not cpu_features() & VNNI
 
 
 def usable_cores() -> int:

@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 
 from edgeseg.device import Device
+from edgeseg.device.cpu import VNNI
 from edgeseg.doctor.check import Check
 
 __all__ = ["check_folder", "check_int8", "check_machine", "check_memory"]
 
-VNNI = {"avx512_vnni", "avx_vnni"}
 GIB = 1 << 30
 
 
@@ -30,7 +30,7 @@ def check_machine(device: Device) -> Check:
 def check_int8(device: Device) -> Check:
     """Whether the CPU has instructions for INT8, and which dialect follows where it has not."""
     features = ", ".join(device.cpu_features) or "no feature that is known"
-    if device.arch in ("x86_64", "AMD64") and not VNNI & set(device.cpu_features):
+    if device.arch in ("x86_64", "AMD64") and not VNNI.intersection(device.cpu_features):
         found = f"{features}: no VNNI, so INT8 engines get 7-bit weights (dialect u8-asym-reduced)"
         return Check("int8 on the cpu", "warning", found)
     if device.arch == "aarch64" and "asimddp" not in device.cpu_features:
