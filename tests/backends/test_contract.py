@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -154,6 +155,17 @@ class TestAnswers:
         assert ticket.stage_ms == {}
         ticket.result()
         assert ticket.stage_ms["inference"] > 0
+
+    def test_the_times_of_frames_that_follow_do_not_overlap(self, backend: Backend, tmp_path: Path) -> None:
+        with backend.load(build(backend, tmp_path, LARGE)) as session:
+            begin = time.perf_counter_ns()
+            tickets = [session.submit(), session.submit()]
+            tickets[0].result()
+            tickets.append(session.submit())
+            for ticket in tickets[1:]:
+                ticket.result()
+            elapsed_ms = (time.perf_counter_ns() - begin) / 1e6
+        assert sum(ticket.stage_ms["inference"] for ticket in tickets) <= elapsed_ms
 
 
 class TestBuffers:
