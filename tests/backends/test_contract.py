@@ -150,22 +150,17 @@ class TestAnswers:
         got.append(tickets.pop().result())
         np.testing.assert_array_equal(got, wanted)
 
-    def test_a_ticket_tells_its_time(self, session: Session) -> None:
-        ticket = session.submit()
-        assert ticket.stage_ms == {}
-        ticket.result()
-        assert ticket.stage_ms["inference"] > 0
-
     def test_the_times_of_frames_that_follow_do_not_overlap(self, backend: Backend, tmp_path: Path) -> None:
         with backend.load(build(backend, tmp_path, LARGE)) as session:
             begin = time.perf_counter_ns()
             tickets = [session.submit(), session.submit()]
+            assert tickets[0].stage_ms == {}, "times are told with the result"
             tickets[0].result()
             tickets.append(session.submit())
             for ticket in tickets[1:]:
                 ticket.result()
             elapsed_ms = (time.perf_counter_ns() - begin) / 1e6
-        assert sum(ticket.stage_ms["inference"] for ticket in tickets) <= elapsed_ms
+        assert 0 < sum(ticket.stage_ms["inference"] for ticket in tickets) <= elapsed_ms
 
 
 class TestBuffers:
