@@ -91,7 +91,7 @@ def quantize_onnx(
 
     Args:
         prepared: As `prepare_graph` gives it; left as it is.
-        ranges: Measured on the same weights. Another size is warned of in the log.
+        ranges: Measured on the same weights. Whether the size is another tells `check_ranges`.
         dialect: `u8-asym` (unsigned activations, all operators, for CPUs), `u8-asym-reduced` (7-bit weights, for x86
             without VNNI), or `s8-sym` (signed, zero point 0, float bias, Q/DQ on inputs alone: TensorRT).
         calibrator: See `thresholds`.
@@ -104,7 +104,7 @@ def quantize_onnx(
     if dialect not in DIALECTS:
         raise UsageError(f"There is no INT8 dialect '{dialect}'.", hint=nearest(dialect, DIALECTS))
     if warning := check_ranges(ranges, prepared):
-        logger.warning(warning)
+        logger.info(warning)
     rules, model = DIALECTS[dialect], prepared.clone()
     ShapeInferencePass()(model)
     _check_names(model.graph, keep_float)

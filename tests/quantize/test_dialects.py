@@ -411,7 +411,10 @@ def test_ranges_that_lack_a_tensor_are_refused() -> None:
         quantize_onnx(prepared(), lacking, dialect="u8-asym")
 
 
-def test_another_size_than_the_calibrated_one_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+@every_dialect
+def test_another_size_than_the_calibrated_one_is_possible(dialect: Dialect, caplog: pytest.LogCaptureFixture) -> None:
     larger: ir.Model = ir.from_proto(tiny_prepared(64, 48))
-    quantize_onnx(larger, ranges(), dialect="u8-asym")
+    with caplog.at_level(logging.INFO):
+        graph = quantize_onnx(larger, ranges(), dialect=dialect)
+    assert graph.graph.inputs[0].shape == [1, 3, 64, 48]
     assert "measured at 32x48, the model is 64x48" in caplog.text

@@ -1,0 +1,147 @@
+"""Single stages of the road, from file to file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import onnx_ir as ir
+
+from edgeseg.build.calibrate import LEAST_FRAMES, calibrate_on
+from edgeseg.build.candidates import count_convs
+from edgeseg.build.gate import golden_frame
+from edgeseg.build.recipe import BuildRecipe
+from edgeseg.build.source import open_model
+from edgeseg.card import Dialect
+from edgeseg.data.calibration import open_frames
+from edgeseg.errors import ModelFileError
+from edgeseg.graph.io import graph_card, graph_sha256, save_graph
+from edgeseg.graph.prepare import prepare_graph
+from edgeseg.graph.verify import verify_prepared
+from edgeseg.quantize.dialects import quantize_onnx
+from edgeseg.quantize.lint import Finding, lint_tensorrt
+from edgeseg.quantize.ranges import check_ranges, load_ranges, save_ranges
+from edgeseg.quantize.tails import Tail, find_tails
+
+__all__ = ["CalibrateReport", "QuantizeReport", "calibrate_file", "quantize_file"]
+
+OnProgress = Callable[[float, str], None]
+
+
+class CalibrateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The JSON of `edgeseg calibrate`.
+
+    Attributes:
+        ranges: The file.
+        calibration_sha256: Of the frames that were chosen.
+        tensors: How many have a range.
+        tails: Those that are quantized, the longest tails first.
+    """
+
+    ranges: str
+    ranges_sha256: str
+    weights_sha256: str
+    calibration_sha256: str
+    frames: int
+    size_hw: tuple[int, int]
+    tensors: int
+    size_bytes: int
+    tails: list[Tail]
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+class QuantizeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The JSON of `edgeseg quantize`.
+
+    Attributes:
+        graph: The file.
+        int8_convs, total_convs: Convolutions.
+        float_nodes: Names of the heavy operators that stay in float.
+        findings: What TensorRT would not take; for `s8-sym` alone, and none.
+    """
+
+    graph: str
+    graph_sha256: str
+    ranges_sha256: str
+    dialect: Dialect
+    calibrator: str
+    int8_convs: int
+    total_convs: int
+    float_nodes: tuple[str, ...]
+    findings: list[Finding]
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+def calibrate_file(recipe: BuildRecipe, out: Path, on_progress: OnProgress = lambda *_: None) -> CalibrateReport:
+    """Measure the ranges of `recipe.model` on `recipe.calib`, and write them to `out`, whole or not at all.
+
+    Raises:
+        UsageError: There is no such model or source of frames.
+        ModelFileError: The model can't be prepared or run.
+    """
+    started = time.perf_counter()
+    prepared = _prepare(recipe, on_progress)
+    frames = open_frames(recipe.calib, limit=recipe.calib_frames)
+    ranges = calibrate_on(frames, prepared, on_progress)
+    save_ranges(ranges, out)
+    few = f"Only {len(frames)} frames were calibrated on; a hundred varied ones are better."
+    return CalibrateReport(
+        ranges=str(out),
+        ranges_sha256=ranges.sha256(),
+        weights_sha256=ranges.weights_sha256,
+        calibration_sha256=frames.sha256,
+        frames=ranges.frames,
+        size_hw=ranges.size_hw,
+        tensors=len(ranges.tensors),
+        size_bytes=out.stat().st_size,
+        tails=find_tails(ranges, prepared),
+        warnings=(few,) if len(frames) < LEAST_FRAMES else (),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def quantize_file(
+    recipe: BuildRecipe, ranges_file: Path, dialect: Dialect, out: Path, on_progress: OnProgress = lambda *_: None
+) -> QuantizeReport:
+    """Emit the Q/DQ graph of `recipe.model` in one dialect to `out`: `pixels` in, `logits` out, its card inside.
+
+    Raises:
+        UsageError: There is no such model, calibrator or node.
+        ModelFileError: The ranges are damaged or of other weights, or the model can't be prepared.
+    """
+    started = time.perf_counter()
+    ranges = load_ranges(ranges_file)
+    prepared = _prepare(recipe, on_progress)
+    warning = check_ranges(ranges, prepared)
+    on_progress(0.5, f"quantize to {dialect}")
+    graph = quantize_onnx(prepared, ranges, dialect=dialect, calibrator=recipe.calibrator, keep_float=recipe.keep_float)
+    save_graph(graph, out)
+    int8_convs, total_convs, float_nodes = count_convs(graph)
+    return QuantizeReport(
+        graph=str(out),
+        graph_sha256=graph_sha256(graph),
+        ranges_sha256=ranges.sha256(),
+        dialect=dialect,
+        calibrator=recipe.calibrator,
+        int8_convs=int8_convs,
+        total_convs=total_convs,
+        float_nodes=float_nodes,
+        findings=lint_tensorrt(graph) if dialect == "s8-sym" else [],
+        warnings=(warning,) if warning else (),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _prepare(recipe: BuildRecipe, on_progress: OnProgress) -> ir.Model:
+    on_progress(0.0, "read the model")
+    source = open_model(recipe)
+    prepared = prepare_graph(source.graph, source.about, size_hw=recipe.imgsz)
+    card = graph_card(prepared)
+    if card is None:
+        raise ModelFileError("The prepared graph has no card.")
+    verify_prepared(source.graph, source.about, prepared, golden_frame(card))
+    return prepared

@@ -1,0 +1,68 @@
+"""`edgeseg quantize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from edgeseg.card import Dialect
+from edgeseg.cli.options import model_options, recipe_fields
+from edgeseg.cli.report import json_option, print_json, print_table, progress, say
+
+if TYPE_CHECKING:
+    from edgeseg.build.stages import QuantizeReport
+
+__all__ = ["quantize"]
+
+DIALECTS = [dialect for dialect in get_args(Dialect) if dialect != "float"]
+
+
+@click.command()
+@click.argument("model")
+@click.argument("ranges", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("-o", "out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .onnx file.")
+@click.option("--dialect", type=click.Choice(DIALECTS), default=DIALECTS[0], show_default=True, help="Form of INT8.")
+@click.option(
+    "--calibrator",
+    default="minmax",
+    show_default=True,
+    metavar="NAME",
+    help="minmax, percentile, percentile:99.9 or entropy.",
+)
+@click.option("--keep-float", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated.")
+@model_options
+@json_option
+def quantize(model: str, ranges: Path, out: Path, dialect: Any, as_json: bool, **options: Any) -> None:
+    """Write MODEL as an INT8 graph with Q/DQ nodes, by the RANGES that edgeseg calibrate measured.
+
+    The graph takes pixels (frame - 128, float) and gives logits. Dialects: u8-asym for CPUs, u8-asym-reduced for x86
+    CPUs without VNNI, s8-sym for TensorRT. The same options give the same bytes. edgeseg build does this by itself.
+
+    \b
+    Examples:
+      edgeseg quantize street.onnx street.ranges.npz -o street.u8.onnx
+      edgeseg quantize street.onnx street.ranges.npz -o street.s8.onnx --dialect s8-sym --calibrator percentile:99.9
+    """
+    from edgeseg.build import BuildRecipe
+    from edgeseg.build.stages import quantize_file
+
+    recipe = BuildRecipe(model=model, **recipe_fields(options))
+    with progress("quantize") as update:
+        report = quantize_file(recipe, ranges, dialect, out, update)
+    if as_json:
+        print_json("quantize", report)
+    else:
+        _tell(report)
+
+
+def _tell(report: QuantizeReport) -> None:
+    columns = ("dialect", "calibrator", "INT8 convs", "in float")
+    convs = f"{report.int8_convs}/{report.total_convs}"
+    print_table("Quantized", columns, [(report.dialect, report.calibrator, convs, ", ".join(report.float_nodes))])
+    for finding in report.findings:
+        say(f"warning: TensorRT would not take {finding.node}: {finding.message}")
+    for warning in report.warnings:
+        say(f"warning: {warning}")
+    say(f"Wrote {report.graph}, graph {report.graph_sha256[:12]}, {report.seconds:.0f} s.")
