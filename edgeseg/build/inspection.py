@@ -1,0 +1,202 @@
+"""What an artefact is: engines, graphs, ranges and weights."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgeseg.build.candidates import count_convs
+from edgeseg.build.graphs import graph_path
+from edgeseg.build.shelf import find_engine
+from edgeseg.card import Card
+from edgeseg.errors import ModelFileError, UsageError
+from edgeseg.files import sha256_file
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["GraphFacts", "Inspection", "RangesFacts", "Tensor", "inspect_artefact"]
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """An input or output. A symbolic side is its name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class GraphFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an ONNX graph consists of.
+
+    Attributes:
+        nodes: Count by operator, the most frequent first.
+        int8_convs, total_convs: Convolutions that compute in INT8, and all.
+        parameters: Values in float weights, those before a DequantizeLinear included.
+        graph_sha256: Canonical, without metadata.
+        weights_sha256: Of contents and names of the weights, not of shapes.
+    """
+
+    opset: int
+    ir_version: int
+    producer: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    nodes: dict[str, int]
+    quantize_nodes: int
+    dequantize_nodes: int
+    int8_convs: int
+    total_convs: int
+    parameters: int
+    graph_sha256: str
+    weights_sha256: str
+
+
+class RangesFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file of ranges was measured on."""
+
+    tensors: int
+    frames: int
+    size_hw: tuple[int, int]
+    weights_sha256: str
+    ranges_sha256: str
+    calibration_sha256: tuple[str, ...]
+    tools: dict[str, str]
+
+
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """What one file is.
+
+    Attributes:
+        kind: `engine`, `graph`, `prepared`, `quantized`, `ranges` or `weights`; `graph` also for those without a card.
+        recipe: Of the training run that weights came from.
+    """
+
+    path: str
+    kind: str
+    size_bytes: int
+    sha256: str
+    card: Card | None = None
+    graph: GraphFacts | None = None
+    ranges: RangesFacts | None = None
+    recipe: dict[str, Any] | None = None
+
+
+def inspect_artefact(word: str) -> Inspection:
+    """What the file at a path is, or the shipped model or the engine of a name.
+
+    Args:
+        word: An engine, an .onnx graph, ranges (.ranges.npz), weights (.safetensors), or a name.
+
+    Raises:
+        UsageError: Nothing is there, or it is none of these.
+        ModelFileError: The file is damaged.
+    """
+    path = Path(word)
+    if path.name.endswith(".npz") and path.exists():
+        return _of_ranges(path)
+    if path.suffix == ".safetensors" and path.exists():
+        return _of_weights(path)
+    graph = graph_path(word)
+    if graph is not None:
+        return _of_graph(graph)
+    if path.is_file() and not path.with_name(path.name + ".json").is_file():
+        raise UsageError(
+            f"{path} is nothing that edgeseg makes.",
+            hint="Possible: an engine with its card beside it, .onnx, .ranges.npz, .safetensors, or a name.",
+        )
+    engine = find_engine(word)
+    facts = _graph_facts(engine.path) if engine.path.suffix == ".onnx" else None
+    return _inspection(engine.path, "engine", card=engine.card, graph=facts)
+
+
+def _inspection(path: Path, kind: str, **facts: Any) -> Inspection:
+    return Inspection(path=str(path), kind=kind, size_bytes=path.stat().st_size, sha256=sha256_file(path), **facts)
+
+
+def _of_graph(path: Path) -> Inspection:
+    from edgeseg.graph.io import graph_card, load_graph
+
+    card = graph_card(load_graph(path))
+    return _inspection(path, card.kind if card else "graph", card=card, graph=_graph_facts(path))
+
+
+def _graph_facts(path: Path) -> GraphFacts:
+    from edgeseg.graph.io import graph_sha256, load_graph, weights_sha256
+
+    model = load_graph(path)
+    graph = model.graph
+    nodes = Counter(node.op_type for node in graph)
+    int8_convs, total_convs, _ = count_convs(model)
+    return GraphFacts(
+        opset=model.opset_imports.get("", 0),
+        ir_version=model.ir_version,
+        producer=f"{model.producer_name or ''} {model.producer_version or ''}".strip(),
+        inputs=tuple(_tensor(value) for value in graph.inputs if not value.is_initializer()),
+        outputs=tuple(_tensor(value) for value in graph.outputs),
+        nodes=dict(nodes.most_common()),
+        quantize_nodes=nodes["QuantizeLinear"],
+        dequantize_nodes=nodes["DequantizeLinear"],
+        int8_convs=int8_convs,
+        total_convs=total_convs,
+        parameters=_parameters(graph),
+        graph_sha256=graph_sha256(model),
+        weights_sha256=weights_sha256(model),
+    )
+
+
+def _tensor(value: ir.Value) -> Tensor:
+    sides = value.shape.dims if value.shape is not None else ()
+    shape = tuple(side if isinstance(side, int) else str(side.value or "?") for side in sides)
+    return Tensor(value.name or "", value.dtype.name.lower() if value.dtype is not None else "", shape)
+
+
+def _parameters(graph: ir.Graph) -> int:
+    """Values in the weights and biases of operators that have them."""
+    heavy = [
+        node for node in graph if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
+    ]
+    constants = {}
+    for node in heavy:
+        for value in node.inputs[1:]:
+            constant = _behind_dequantize(value)
+            if constant is not None and constant.const_value is not None:
+                constants[constant.name] = math.prod(constant.const_value.shape.numpy())
+    return sum(constants.values())
+
+
+def _behind_dequantize(value: ir.Value | None) -> ir.Value | None:
+    """The stored weight that a DequantizeLinear brings back to float, or the value itself."""
+    node = value.producer() if value is not None else None
+    return node.inputs[0] if node is not None and node.op_type == "DequantizeLinear" else value
+
+
+def _of_ranges(path: Path) -> Inspection:
+    from edgeseg.quantize.ranges import load_ranges
+
+    found = load_ranges(path)
+    facts = RangesFacts(
+        tensors=len(found.tensors),
+        frames=found.frames,
+        size_hw=found.size_hw,
+        weights_sha256=found.weights_sha256,
+        ranges_sha256=found.sha256(),
+        calibration_sha256=found.calibration_sha256,
+        tools=dict(found.tools),
+    )
+    return _inspection(path, "ranges", ranges=facts)
+
+
+def _of_weights(path: Path) -> Inspection:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            recipe = msgspec.json.decode((file.metadata() or {}).get("recipe", "null"))
+    except (SafetensorError, msgspec.DecodeError, OSError) as error:
+        raise ModelFileError(f"The weights {path} could not be read: {error}") from error
+    return _inspection(path, "weights", recipe=recipe)

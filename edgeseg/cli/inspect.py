@@ -1,0 +1,87 @@
+"""`edgeseg inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from edgeseg.cli.report import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from edgeseg.build.inspection import GraphFacts, Inspection, Tensor
+    from edgeseg.card import Card
+
+__all__ = ["inspect"]
+
+
+@click.command()
+@click.argument("artefact")
+@json_option
+def inspect(artefact: str, as_json: bool) -> None:
+    """Tell what ARTEFACT is: its card, what it was made from, what was measured, and what its graph holds.
+
+    ARTEFACT is the path of an engine, an .onnx graph, .ranges.npz or .safetensors, or the name of a shipped model or
+    of an engine that was built.
+
+    \b
+    Examples:
+      edgeseg inspect liteseg-efficientnet-lite0-camvid
+      edgeseg inspect engines/street.onnx --json
+    """
+    from edgeseg.build.inspection import inspect_artefact
+
+    found = inspect_artefact(artefact)
+    if as_json:
+        print_json("inspect", found)
+        return
+    rows = [("kind", found.kind), ("bytes", f"{found.size_bytes:,}"), ("sha256", found.sha256)]
+    rows += _card_rows(found.card) if found.card else []
+    rows += _graph_rows(found.graph) if found.graph else []
+    rows += [(name, value) for facts in _plain_facts(found) for name, value in _flat(facts)]
+    print_table(found.path, ("", ""), rows)
+
+
+def _card_rows(card: Card) -> list[tuple[str, str]]:
+    told = msgspec.to_builtins(card)
+    classes = ", ".join(told.pop("classes"))
+    for known in ("schema", "kind", "palette", "sha256"):
+        told.pop(known, None)
+    return [("classes", f"{card.num_classes}: {classes}"), *_flat(told)]
+
+
+def _graph_rows(graph: GraphFacts) -> list[tuple[str, str]]:
+    return [
+        ("input", "\n".join(map(_tensor, graph.inputs))),
+        ("output", "\n".join(map(_tensor, graph.outputs))),
+        ("opset", f"{graph.opset}, IR {graph.ir_version}, {graph.producer}".rstrip(", ")),
+        ("parameters", f"{graph.parameters:,}"),
+        ("nodes", ", ".join(f"{count} {op}" for op, count in graph.nodes.items())),
+        ("INT8", f"{graph.int8_convs} of {graph.total_convs} convolutions, {graph.quantize_nodes} QuantizeLinear, "
+                 f"{graph.dequantize_nodes} DequantizeLinear"),
+        ("graph sha256", graph.graph_sha256),
+        ("weights sha256", graph.weights_sha256),
+    ]  # fmt: skip
+
+
+def _tensor(tensor: Tensor) -> str:
+    return f"{tensor.name}: {tensor.dtype} ({', '.join(map(str, tensor.shape))})"
+
+
+def _plain_facts(found: Inspection) -> Iterator[dict[str, Any]]:
+    if found.ranges is not None:
+        yield msgspec.to_builtins(found.ranges)
+    if found.recipe is not None:
+        yield {"recipe": found.recipe}
+
+
+def _flat(facts: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """`preprocess.resize.mode` and its value, a row for each leaf."""
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            yield f"{above}{name}", text
