@@ -24,12 +24,11 @@ __all__ = ["ClassMapFolder", "NullSink", "NumberedImages", "Sink", "StillImage",
 
 UInt8 = npt.NDArray[np.uint8]
 
-#: What the wheels of OpenCV can write themselves on every platform. They hold no H.264 encoder, and what plays in
-#: most players is MPEG-4 in MP4.
-_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+#: What plays in most players of all that OpenCV's wheels can write: they hold no H.264 encoder.
+_CODEC = "mp4v"
 _IMAGES = (".png", ".jpg", ".jpeg")
 _POSSIBLE = (
-    "Possible: a video (out.mp4, out.avi), an image (out.png, out.jpg), numbered images (out_%i.jpg), "
+    "Possible: a video (out.mp4), an image (out.png, out.jpg), numbered images (out_%i.jpg), "
     "a folder for class maps (maps/), null://"
 )
 
@@ -70,7 +69,7 @@ def open_sink(uri: str, source: Source, labels: LabelSet, *, total: int | None =
     """The sink that `uri` means.
 
     Args:
-        uri: `out.mp4` or `out.avi` for an overlay video; `out.png` or `out.jpg` for the overlay of the middle frame;
+        uri: `out.mp4` for an overlay video; `out.png` or `out.jpg` for the overlay of the middle frame;
             `out_%i.jpg` for all of them; a folder for class maps; `null://` for nothing. `file://` may be before.
         source: Its frame rate is the video's, and its files are never written over.
         labels: Classes and their colours.
@@ -83,10 +82,10 @@ def open_sink(uri: str, source: Source, labels: LabelSet, *, total: int | None =
         return NullSink()
     path = local_path(uri) if split_scheme(uri)[0] in ("", "file") else None
     suffix = path.suffix.lower() if path is not None and not path.is_dir() else ""
-    if path is None or (suffix not in (*_CODECS, *_IMAGES, "") and not uri.endswith("/")):
+    if path is None or (suffix not in (".mp4", *_IMAGES, "") and not uri.endswith("/")):
         raise UsageError(f"'{uri}' is no sink that can be opened.", hint=_POSSIBLE)
     _refuse_source(path, source)
-    if suffix in _CODECS:
+    if suffix == ".mp4":
         return VideoSink(path, source.fps or 25.0)
     if suffix in _IMAGES:
         return NumberedImages(path) if "%i" in path.name else StillImage(path, total)
@@ -125,7 +124,7 @@ class VideoSink:
         """Nothing is written before the first frame, whose size is the video's.
 
         Args:
-            path: `.mp4` or `.avi`.
+            path: Of the video, `.mp4`.
             fps: Frames per second that the video states.
         """
         self.output = str(path)
@@ -153,7 +152,7 @@ class VideoSink:
 
     def _open(self, height: int, width: int) -> None:
         self._fitted = np.empty((height, width, 3), np.uint8)
-        codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
+        codec = cv2.VideoWriter.fourcc(*_CODEC)
         with contextlib.ExitStack() as stack:
             self._part = stack.enter_context(atomic_path(self._path))
             self._writer = cv2.VideoWriter(str(self._part), codec, self._fps, (width, height))
