@@ -73,6 +73,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: `engine`, `graph`, `prepared`, `quantized`, `ranges` or `weights`; `graph` also for those without a card.
+        card: With all its fields, also those that a file leaves out because they are as usual.
         recipe: Of the training run that weights came from.
     """
 
@@ -80,7 +81,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     size_bytes: int
     sha256: str
-    card: Card | None = None
+    card: dict[str, Any] | None = None
     graph: GraphFacts | None = None
     ranges: RangesFacts | None = None
     recipe: dict[str, Any] | None = None
@@ -111,18 +112,24 @@ def inspect_artefact(word: str) -> Inspection:
         )
     engine = find_engine(word)
     facts = _graph_facts(engine.path) if engine.path.suffix == ".onnx" else None
-    return _inspection(engine.path, "engine", card=engine.card, graph=facts)
+    return _inspection(engine.path, "engine", card=_fields(engine.card), graph=facts)
 
 
 def _inspection(path: Path, kind: str, **facts: Any) -> Inspection:
     return Inspection(path=str(path), kind=kind, size_bytes=path.stat().st_size, sha256=sha256_file(path), **facts)
 
 
+def _fields(card: Card) -> dict[str, Any]:
+    return {name: msgspec.to_builtins(getattr(card, name)) for name in card.__struct_fields__}
+
+
 def _of_graph(path: Path) -> Inspection:
     from edgeseg.graph.io import graph_card, load_graph
 
     card = graph_card(load_graph(path))
-    return _inspection(path, card.kind if card else "graph", card=card, graph=_graph_facts(path))
+    return _inspection(
+        path, card.kind if card else "graph", card=_fields(card) if card else None, graph=_graph_facts(path)
+    )
 
 
 def _graph_facts(path: Path) -> GraphFacts:

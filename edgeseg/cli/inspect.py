@@ -12,7 +12,6 @@ from edgeseg.cli.report import json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from edgeseg.build.inspection import GraphFacts, Inspection, Tensor
-    from edgeseg.card import Card
 
 __all__ = ["inspect"]
 
@@ -44,12 +43,10 @@ def inspect(artefact: str, as_json: bool) -> None:
     print_table(found.path, ("", ""), rows)
 
 
-def _card_rows(card: Card) -> list[tuple[str, str]]:
-    told = msgspec.to_builtins(card)
-    classes = ", ".join(told.pop("classes"))
-    for known in ("schema", "kind", "palette", "sha256"):
-        told.pop(known, None)
-    return [("classes", f"{card.num_classes}: {classes}"), *_flat(told)]
+def _card_rows(card: dict[str, Any]) -> list[tuple[str, str]]:
+    hidden = ("schema", "kind", "palette", "sha256", "classes")
+    told = {name: value for name, value in card.items() if name not in hidden and value not in ("", {}, None)}
+    return [("classes", f"{len(card['classes'])}: {', '.join(card['classes'])}"), *_flat(told)]
 
 
 def _graph_rows(graph: GraphFacts) -> list[tuple[str, str]]:

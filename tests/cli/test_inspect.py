@@ -59,6 +59,7 @@ def test_an_engine_tells_the_card_beside_it(tmp_path: Path, capsys: pytest.Captu
     assert report["kind"] == "engine"
     assert report["card"]["backend"] == "onnxruntime"
     assert report["card"]["sha256"] == report["sha256"]
+    assert (report["card"]["precision"], report["card"]["upsample"]) == ("fp32", "half"), "what is as usual is told too"
     assert report["graph"]["outputs"] == [{"name": "class_map", "dtype": "uint8", "shape": [1, 32, 48]}]
 
 
