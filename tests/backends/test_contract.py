@@ -36,8 +36,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture(scope="module")
 def engine(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    folder = tmp_path_factory.mktemp(backend.name)
-    return build(backend, folder)
+    return build(backend, tmp_path_factory.mktemp(backend.name))
 
 
 @pytest.fixture
