@@ -12,11 +12,12 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnx_ir as ir
 import pytest
 
 ort = pytest.importorskip("onnxruntime")
+
+import onnx
+import onnx_ir as ir
 
 from edgeseg.card import Dialect
 from edgeseg.errors import ModelFileError, UsageError

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
-import onnx_ir as ir
 import pytest
-from onnx import TensorProto, helper
 
 pytest.importorskip("onnxruntime")
+
+import onnx_ir as ir
+from onnx import TensorProto, helper
 
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.lint import Finding, lint_tensorrt

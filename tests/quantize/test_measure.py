@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import onnx_ir as ir
 import pytest
-from onnx.reference import ReferenceEvaluator
 
 pytest.importorskip("onnxruntime")
+
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
 
 from edgeseg.errors import ModelFileError, UsageError
 from edgeseg.graph.io import weights_sha256

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 
 pytest.importorskip("onnxruntime")
+
+import onnx_ir as ir
 
 from edgeseg.errors import ModelFileError
 from edgeseg.quantize import ranges as module

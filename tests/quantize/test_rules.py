@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
-import onnx_ir as ir
 import pytest
-from onnx import TensorProto, helper
 
 pytest.importorskip("onnxruntime")
+
+import onnx
+import onnx_ir as ir
+from onnx import TensorProto, helper
 
 from edgeseg.quantize.rules import FloatResidual, constant_operands, float_nodes, share_concat_limits
 from tests.graphs import GraphMaker
