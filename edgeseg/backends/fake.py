@@ -61,14 +61,14 @@ class FakeSession(WorkerSession):
         green, answer = self._buffers.inputs[slot][..., 1], self._buffers.outputs[slot]
         classes = self.card.num_classes
         if answer.ndim == 3:
-            np.multiply(green, np.uint32(2 * classes), out=self._bands)
+            np.multiply(green, np.uint32(2 * classes), out=self._bands, dtype=np.uint32)
             self._bands += np.uint32(classes)
             self._bands >>= np.uint32(9)
             np.copyto(answer, self._bands, casting="unsafe")
             return
         for index in range(classes):
             plane = answer[:, index]
-            np.multiply(green, np.float32(classes / 256), out=plane)
+            np.multiply(green, np.float32(classes / 256), out=plane, dtype=np.float32)
             plane += np.float32(classes / 512 - index - 0.5)
             np.abs(plane, out=plane)
             np.negative(plane, out=plane)
