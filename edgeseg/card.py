@@ -71,7 +71,7 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resize: Resize = Resize()
 
 
-class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The card of one artefact.
 
     Attributes:

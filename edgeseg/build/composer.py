@@ -21,7 +21,7 @@ from edgeseg.build.report import BuildReport, CandidateReport, Gate, Speed, Verd
 from edgeseg.build.shelf import Shelf, files_of, write_golden
 from edgeseg.build.source import open_model
 from edgeseg.card import Card, write_card
-from edgeseg.errors import EdgesegError, GateFailed, ModelFileError
+from edgeseg.errors import EdgesegError, EngineMismatch, GateFailed, ModelFileError
 from edgeseg.files import engines_folder
 from edgeseg.graph.io import graph_card, load_graph
 from edgeseg.graph.prepare import prepare_graph
@@ -33,7 +33,6 @@ __all__ = ["build_engine"]
 OnProgress = Callable[[float, str], None]
 #: A later candidate must be faster than an earlier one by this factor to be picked.
 MARGIN = 1.05
-TIMED_SECONDS = 6.0
 
 
 @dataclass
@@ -107,7 +106,7 @@ def _build_all(
         on_progress(0.4 + 0.1 * index / len(candidates), f"build {candidate.name}")
         try:
             engine, digest = build_candidate(candidate, prepared, calibration.ranges, recipe, room)
-        except EdgesegError as error:
+        except (ModelFileError, EngineMismatch) as error:
             if candidate.role == "candidate" and len(candidates) == 1:
                 raise
             failed.append(_row(candidate, "fail", error.message))
@@ -135,17 +134,17 @@ def _measure(
         on_progress(0.2 + 0.3 * index / len(tried), f"gate {one.candidate.name}")
         one.gate = judge.gate(_session(one))
         one.verdict, one.reason = verdict_of(one.gate, recipe)
-    _time(tried, frames, lambda share: on_progress(0.5 + 0.5 * share, "time all in turns"))
+    _time(tried, frames, recipe.duration, lambda share: on_progress(0.5 + 0.5 * share, "time all in turns"))
 
 
-def _time(tried: list[_Tried], frames: GateFrames, on_round: Callable[[float], None]) -> None:
+def _time(tried: list[_Tried], frames: GateFrames, seconds: float, on_round: Callable[[float], None]) -> None:
     frame = frames.first(tried[0].engine.card)
     runs = {}
     for one in tried:
         session = _session(one)
         answer = np.empty((frame.shape[0], *frame.shape[1:3]), np.uint8)
         runs[one.candidate.name] = lambda session=session, answer=answer: session.infer(frame, answer)
-    samples = {name: latency(ns) for name, ns in time_in_turns(runs, seconds=TIMED_SECONDS, on_round=on_round).items()}
+    samples = {name: latency(ns) for name, ns in time_in_turns(runs, seconds=seconds, on_round=on_round).items()}
     reference = samples.get("onnxruntime fp32 float")
     for one in tried:
         own = samples[one.candidate.name]

@@ -14,6 +14,7 @@ __all__ = ["BuildRecipe", "preprocess_of"]
 
 Side = Annotated[int, msgspec.Meta(ge=16, le=8192)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,6 +37,7 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         gate_frames: At most so many of them, evenly spaced.
         max_drop: Largest drop of mIoU in points; None is 0.5. Needs `data`.
         max_class_drop: Largest drop of one class's IoU in points; None is 2.0. Needs `data`.
+        duration: Seconds for timing all engines in turns.
         mean, std: For graphs without a card: what the network was trained with, in units of `input_range`.
         input_range: Pixel value that `mean` and `std` call 1 (255), or that they count up to (1).
         channels: For graphs without a card: the order the network was trained on.
@@ -61,6 +63,7 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     gate_frames: Count = 100
     max_drop: float | None = None
     max_class_drop: float | None = None
+    duration: Positive = 6.0
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     input_range: Literal[1, 255] = 1

@@ -44,6 +44,7 @@ Examples:
 @click.option("--gate-frames", type=click.IntRange(1), help="At most so many, evenly spaced.  [default: 100]")
 @click.option("--max-drop", type=float, metavar="POINTS", help="Largest drop of mIoU; needs --data.  [default: 0.5]")
 @click.option("--max-class-drop", type=float, metavar="POINTS", help="Of a class above 1 % of pixels.  [default: 2.0]")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds of timing in turns.  [default: 6]")
 @model_options
 @click.option("--recipe", metavar="FILE", help="A build recipe (.toml), or the name of one; options win over it.")
 @click.option("-o", "out", type=click.Path(path_type=Path, file_okay=False), help="Folder that keeps the engine.")

@@ -1,0 +1,312 @@
+"""`edgeseg build` as its user meets it: a foreign network, a folder of frames, and all that can be wrong with both."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from edgeseg.build import find_engine, load_session
+from edgeseg.build.shelf import golden_paths
+from edgeseg.cli import main
+from edgeseg.data.scene import Scene
+from edgeseg.errors import EngineMismatch
+from edgeseg.graph.io import save_graph
+from tests.graph.foreign import HEIGHT, WIDTH, Shape, foreign
+
+IMAGENET = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
+QUICK = ("--backend", "onnxruntime", "--duration", "0.05", "--json")
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a network, frames, and labels that the network itself would give."""
+    folder = tmp_path_factory.mktemp("stock")
+    save_graph(foreign(Shape()), folder / "net.onnx")
+    for name in ("frames", "data/images", "data/masks"):
+        (folder / name).mkdir(parents=True)
+    scene = Scene((2 * HEIGHT, 2 * WIDTH), seed=2)
+    for index in range(20):
+        frame = scene.render(6 * index)
+        cv2.imwrite(str(folder / f"frames/{index:03}.png"), frame)
+        cv2.imwrite(str(folder / f"data/images/{index:03}.png"), scene.render(6 * index + 3))
+        cv2.imwrite(str(folder / f"data/masks/{index:03}.png"), frame[..., 0] % 3)
+    return folder
+
+
+class Ran:
+    """What a command printed and ended with."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return dict(json.loads(self.out))
+
+
+@pytest.fixture
+def edgeseg(capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*words: object) -> Ran:
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return call
+
+
+def build(edgeseg: Any, stock: Path, out: Path, *words: object) -> Ran:
+    ran: Ran = edgeseg(
+        "build", stock / "net.onnx", "--int8", *IMAGENET, "--calib", stock / "frames", *QUICK, "-o", out, *words
+    )
+    return ran
+
+
+@pytest.fixture
+def built(edgeseg: Any, stock: Path, tmp_path: Path) -> Path:
+    """A shelf with one engine."""
+    ran = build(edgeseg, stock, tmp_path / "engines")
+    assert ran.code == 0, ran.err
+    return tmp_path / "engines"
+
+
+def answers(folder: Path) -> np.ndarray:
+    with load_session(find_engine(None, folder)) as session:
+        return session.infer(Scene((HEIGHT, WIDTH), seed=9).render(0)[None])
+
+
+def test_a_foreign_network_becomes_a_gated_engine(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    ran = build(edgeseg, stock, tmp_path)
+    assert ran.code == 0, ran.err
+    report = ran.report
+    assert report["schema"] == "edgeseg.build/1"
+    assert (report["backend"], report["precision"], report["verdict"]) == ("onnxruntime", "int8", "pass")
+    assert (report["gate"]["kind"], report["gate"]["frames"]) == ("agreement", 4)
+    assert 0.96 <= report["gate"]["agreement"] <= 1
+    assert report["int8_convs"] == report["total_convs"] - 1 == 3
+    assert report["speed"]["ratio"] == pytest.approx(report["speed"]["float_p50_ms"] / report["speed"]["p50_ms"])
+    engine = Path(report["engine"])
+    assert engine.name == f"net-{HEIGHT}x{WIDTH}-int8-onnxruntime.onnx"
+    assert json.loads((tmp_path / "current.json").read_text())["engine"] == engine.name
+    found = {path.name for path in tmp_path.iterdir() if path.suffix == ".json"}
+    assert found == {"current.json", f"{engine.name}.json"}
+    assert all(path.is_file() for path in golden_paths(engine))
+    assert len(np.unique(answers(tmp_path))) > 1
+
+
+def test_two_builds_give_the_same_graph(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    first, second = (build(edgeseg, stock, tmp_path / name).report for name in ("a", "b"))
+    assert first["graph_sha256"] == second["graph_sha256"]
+    assert first["ranges_sha256"] == second["ranges_sha256"]
+
+
+def test_labels_gate_on_miou(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    gate = build(edgeseg, stock, tmp_path, "--data", stock / "data").report["gate"]
+    assert (gate["kind"], gate["frames"]) == ("labels", 20)
+    assert gate["drop"] == pytest.approx(gate["float_miou"] - gate["miou"])
+    assert gate["drop_ci95"][0] <= gate["drop"] <= gate["drop_ci95"][1]
+    assert set(gate["class_drop"]) <= {"class 0", "class 1", "class 2"}
+
+
+def test_a_failed_gate_replaces_nothing_and_gives_the_figures(edgeseg: Any, stock: Path, built: Path) -> None:
+    before = {path.name: path.read_bytes() for path in built.iterdir()}
+    ran = build(edgeseg, stock, built, "--data", stock / "data", "--max-drop", "-90")
+    assert ran.code == 7
+    assert ran.report["verdict"] == "fail"
+    assert ran.report["engine"] == ""
+    assert "-90 are allowed" in ran.report["error"]["message"]
+    assert {path.name: path.read_bytes() for path in built.iterdir()} == before
+
+
+def test_float_engines_are_built_by_the_same_command(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    ran = edgeseg(
+        "build", stock / "net.onnx", "--fp32", *IMAGENET, *QUICK, "--frames", stock / "frames", "-o", tmp_path
+    )
+    assert (ran.report["precision"], ran.report["verdict"], ran.report["gate"]["agreement"]) == ("fp32", "pass", 1.0)
+
+
+def test_without_frames_the_engine_is_kept_unmeasured_and_does_not_lead(edgeseg: Any, stock: Path, built: Path) -> None:
+    before = find_engine(None, built).path
+    ran = edgeseg("build", stock / "net.onnx", "--fp32", *IMAGENET, *QUICK, "-o", built)
+    assert (ran.code, ran.report["verdict"], ran.report["gate"]["kind"]) == (0, "unmeasured", "none")
+    assert Path(ran.report["engine"]).is_file()
+    assert find_engine(None, built).path == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        pytest.param(("nonet",), 2, "There is no model 'nonet'", id="no such model"),
+        pytest.param(("missing.onnx",), 2, "does not exist", id="a file that is not there"),
+        pytest.param(("{stock}/frames/000.png",), 2, "is no .onnx file or checkpoint", id="a picture as model"),
+        pytest.param(("{stock}/net.onnx", "--calib", "{stock}/frames"), 2, "--mean 0.485", id="no mean and deviation"),
+        pytest.param(("{stock}/net.onnx", *IMAGENET), 2, "--calib FOLDER|VIDEO", id="no ranges and no frames"),
+        pytest.param(
+            ("{stock}/net.onnx", "--mean", "123,116,103", "--std", "58,57,57"), 2, "--input-range 255", id="bytes' mean"
+        ),
+        pytest.param(("{stock}/net.onnx", "--mean", "1,2"), 2, "not three numbers", id="two means"),
+        pytest.param(("{stock}/net.onnx", *IMAGENET, "--imgsz", "huge"), 2, "as in 360x640", id="no size"),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/empty"), 2, "no image", id="an empty calibration folder"
+        ),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/bad"), 1, "decode", id="an unreadable folder"
+        ),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--calibrator", "minmix"), 2, "minmax",
+            id="a misspelt calibrator",
+        ),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--backend", "openvin"), 2, "openvino",
+            id="a misspelt backend",
+        ),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--max-drop", "1"), 2, "--data DIR",
+            id="a limit on labels without labels",
+        ),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--keep-float", "n99"), 2, "n99",
+            id="a node that is not there",
+        ),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--frames", "{stock}/frames"), 2,
+            "calibrated on", id="a gate on the frames that were calibrated on",
+        ),
+        pytest.param(("{stock}/cut.onnx", *IMAGENET), 4, "can't be read", id="a truncated model"),
+        pytest.param(("{stock}/noise.onnx", *IMAGENET), 4, "can't be read", id="a model of noise"),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--data", "{stock}/wrong"), 2, "ids 9",
+            id="labels above the class count",
+        ),
+        pytest.param(("--recipe", "{stock}/misspelt.toml"), 2, "upsample", id="a misspelt option in a recipe"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_answered_with_what_to_do(
+    edgeseg: Any, stock: Path, tmp_path: Path, words: tuple[str, ...], code: int, says: str
+) -> None:
+    spoil(stock)
+    quick = () if "--backend" in words else ("--backend", "onnxruntime")
+    ran = edgeseg("build", "--int8", *(word.format(stock=stock) for word in words), *quick, "-o", tmp_path)
+    assert ran.code == code, ran.err
+    assert says in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def spoil(stock: Path) -> None:
+    """Broken things beside the sound ones."""
+    if (stock / "empty").is_dir():
+        return
+    whole = (stock / "net.onnx").read_bytes()
+    (stock / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    (stock / "noise.onnx").write_bytes(np.random.default_rng(0).bytes(4000))
+    (stock / "misspelt.toml").write_text('model = "x.onnx"\nupsampel = "full"\n')
+    (stock / "bad").mkdir()
+    for index in range(3):
+        (stock / f"bad/{index}.png").write_bytes(b"no picture")
+    shutil.copytree(stock / "data", stock / "wrong")
+    cv2.imwrite(str(stock / "wrong/masks/003.png"), np.full((2 * HEIGHT, 2 * WIDTH), 9, np.uint8))
+    (stock / "empty").mkdir()
+
+
+def test_ranges_of_other_weights_are_refused(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    save_graph(foreign(Shape()), tmp_path / "a.onnx")
+    save_graph(foreign(Shape(), seed=0), tmp_path / "b.onnx")
+    ran = edgeseg("calibrate", tmp_path / "a.onnx", stock / "frames", *IMAGENET, "-o", tmp_path / "b.ranges.npz")
+    assert ran.code == 0, ran.err
+    ran = edgeseg("build", tmp_path / "b.onnx", "--int8", *IMAGENET, *QUICK, "-o", tmp_path / "engines")
+    assert ran.code == 4
+    assert "ranges of other weights" in ran.err
+
+
+def test_ranges_beside_the_model_are_taken(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    save_graph(foreign(Shape()), tmp_path / "net.onnx")
+    ran = edgeseg("calibrate", tmp_path / "net.onnx", stock / "frames", *IMAGENET, "-o", tmp_path / "net.ranges.npz")
+    assert ran.code == 0, ran.err
+    ran = edgeseg(
+        "build",
+        tmp_path / "net.onnx",
+        "--int8",
+        *IMAGENET,
+        *QUICK,
+        "--frames",
+        stock / "data/images",
+        "-o",
+        tmp_path / "e",
+    )
+    assert (ran.code, ran.report["verdict"]) == (0, "pass"), ran.err
+
+
+def test_an_engine_that_answers_otherwise_is_not_loaded(built: Path) -> None:
+    engine = find_engine(None, built)
+    path = golden_paths(engine.path)[1]
+    cv2.imwrite(str(path), (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) + 1) % 3)
+    with pytest.raises(EngineMismatch, match="does not compute what was measured"):
+        load_session(engine)
+
+
+BUILD = "import sys; from edgeseg.cli import main; raise SystemExit(main(sys.argv[1:]))"
+
+
+def start(stock: Path, out: Path, code: str = BUILD) -> subprocess.Popen[str]:
+    words = ["build", stock / "net.onnx", "--int8", *IMAGENET, "--calib", stock / "frames", *QUICK, "-o", out]
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, words)], stderr=subprocess.PIPE, text=True)
+
+
+def test_a_full_disk_leaves_the_old_engine(stock: Path, built: Path) -> None:
+    before = answers(built)
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); import signal; "
+    with start(stock, built, limited + "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " + BUILD) as process:
+        _, said = process.communicate()
+    assert process.returncode == 1
+    assert "File too large" in said
+    assert "Traceback" not in said
+    assert (answers(built) == before).all()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.8, 0.95])
+def test_a_build_that_is_killed_leaves_the_old_engine(stock: Path, built: Path, share: float) -> None:
+    before = answers(built)
+    begin = time.monotonic()
+    with start(stock, built) as process:
+        process.communicate()
+    assert process.returncode == 0
+    whole = time.monotonic() - begin
+    with start(stock, built) as process:
+        time.sleep(share * whole)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert (answers(built) == before).all()
+
+
+def test_interrupted_it_says_so_and_cleans_up(stock: Path, tmp_path: Path) -> None:
+    with start(stock, tmp_path) as process:
+        while not list(tmp_path.glob(".building-*")) and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert "Interrupted" in said
+    assert [path.name for path in tmp_path.iterdir()] in ([".lock"], [])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_named(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    ran = build(edgeseg, stock, tmp_path / "engines")
+    assert ran.code == 1
+    assert str(tmp_path) in ran.err

@@ -1,0 +1,136 @@
+"""Engines on the shelf: replaced whole or not at all, whenever the process dies."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx")
+
+from edgeseg.build.shelf import Shelf, find_engine
+from edgeseg.errors import ModelFileError, UsageError
+
+NAMES = ("net.onnx", "net.onnx.json", "net.onnx.golden-frame.png", "net.onnx.golden-map.png")
+
+REPLACE_FOREVER = """
+import sys
+from pathlib import Path
+from edgeseg.build.shelf import Shelf
+
+shelf = Shelf(Path(sys.argv[1]))
+names = sys.argv[2].split(",")
+for generation in range(int(sys.argv[3]), 1_000_000):
+    with shelf.workshop() as room:
+        made = {}
+        for name in names:
+            (room / name).write_text(str(generation) * 1000)
+            made[name] = room / name
+        shelf.keep(made, "net.onnx")
+        print(generation, flush=True)
+"""
+
+
+def put(shelf: Shelf, generation: str, pick: str | None = "net.onnx") -> None:
+    with shelf.workshop() as room:
+        for name in NAMES:
+            (room / name).write_text(generation)
+        shelf.keep({name: room / name for name in NAMES}, pick)
+
+
+def contents(folder: Path) -> set[str]:
+    return {(folder / name).read_text() for name in NAMES}
+
+
+def test_all_files_of_an_engine_come_together(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    put(shelf, "first")
+    put(shelf, "second")
+    assert contents(tmp_path) == {"second"}
+    assert shelf.current() == tmp_path / "net.onnx"
+    left = {path.name for path in tmp_path.iterdir()} - set(NAMES)
+    assert left <= {"current.json", ".lock"}
+
+
+def test_an_engine_that_may_not_lead_leaves_the_current_one(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    put(shelf, "first")
+    with shelf.workshop() as room:
+        (room / "other.onnx").write_text("unmeasured")
+        shelf.keep({"other.onnx": room / "other.onnx"}, None)
+    assert shelf.current() == tmp_path / "net.onnx"
+    assert (tmp_path / "other.onnx").read_text() == "unmeasured"
+
+
+def test_killed_at_any_time_the_files_are_all_old_or_all_new(tmp_path: Path) -> None:
+    rng, generation = random.Random(1), 0
+    for _ in range(8):
+        command = [sys.executable, "-c", REPLACE_FOREVER, str(tmp_path), ",".join(NAMES), str(generation)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            generation = int(process.stdout.readline()) + 1
+            time.sleep(rng.uniform(0, 0.05))
+            process.send_signal(signal.SIGKILL)
+            generation += len(process.stdout.readlines()) + 1
+        with Shelf(tmp_path).workshop():
+            assert len(contents(tmp_path)) == 1
+        hidden = [path.name for path in tmp_path.iterdir() if path.name.startswith((".building", ".replacing"))]
+        assert hidden == []
+
+
+def test_what_an_aborted_build_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".building-dead").mkdir()
+    (tmp_path / ".building-dead" / "half.onnx").write_text("half")
+    (tmp_path / ".replacing-dead").mkdir()
+    put(Shelf(tmp_path), "first")
+    assert not (tmp_path / ".building-dead").exists()
+    assert not (tmp_path / ".replacing-dead").exists()
+
+
+def test_one_process_builds_at_a_time(tmp_path: Path) -> None:
+    with (
+        Shelf(tmp_path).workshop(),
+        pytest.raises(UsageError, match="Another process builds"),
+        Shelf(tmp_path).workshop(wait_s=0.05),
+    ):
+        pytest.fail("two processes are in the workshop")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="ermission"), Shelf(tmp_path / "sub").workshop():
+        pytest.fail("a read-only folder was written to")
+
+
+@pytest.mark.parametrize(
+    ("word", "error", "words"),
+    [
+        pytest.param(None, UsageError, "No engine was built yet", id="nothing was built"),
+        pytest.param("nowhere.onnx", UsageError, "no engine 'nowhere.onnx'", id="no such name"),
+    ],
+)
+def test_an_engine_that_is_not_there(tmp_path: Path, word: str | None, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        find_engine(word, tmp_path)
+
+
+def test_a_damaged_pick_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "current.json").write_text("{")
+    with pytest.raises(ModelFileError, match=r"current\.json") as refusal:
+        find_engine(None, tmp_path)
+    assert "edgeseg build" in refusal.value.hint
+
+
+def test_a_name_that_fits_two_engines_is_answered_with_both(tmp_path: Path) -> None:
+    for name in ("a-1.onnx", "a-2.onnx"):
+        (tmp_path / name).write_text("engine")
+        (tmp_path / f"{name}.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"a-1\.onnx, a-2\.onnx"):
+        find_engine("a-", tmp_path)
