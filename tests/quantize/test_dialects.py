@@ -263,6 +263,20 @@ def test_a_clip_whose_bounds_leave_out_zero_still_clips(dialect: Dialect) -> Non
     assert snr_db(graph, model) > 25
 
 
+@every_dialect
+def test_weights_of_a_transposed_convolution_have_a_scale_per_output_channel(dialect: Dialect) -> None:
+    m = GraphMaker()
+    x = m.node("MaxPool", m.conv("pixels", 3, 8, act="relu"), kernel_shape=[2, 2], strides=[2, 2])
+    weight = m.constant(m.rng.normal(0, 0.3, (8, 6, 2, 2)).astype(np.float32))
+    grown = m.node("ConvTranspose", x, weight, kernel_shape=[2, 2], strides=[2, 2])
+    model = finished(m, m.conv(grown, 6, 4, act="relu"), 4)
+    graph = quantize_onnx(model, ranges_of(model), dialect=dialect)
+    dequantize = node(graph, f"{weight}_DequantizeLinear")
+    assert constant(dequantize.inputs[1]).shape == (6,)
+    assert dequantize.attributes.get_int("axis") == 1
+    assert snr_db(graph, model) > LEAST_SNR_DB[dialect]
+
+
 # ---- u8-asym ----------------------------------------------------------------------------------------
 
 
