@@ -157,11 +157,14 @@ def load_session(engine: Engine, output: Output = "class_map") -> Session:
         MissingDependency: The engine's library is not installed.
         ModelFileError: The library refuses the file.
     """
-    backend = open_backend(engine.card.backend)
+    session = open_backend(engine.card.backend).load(engine, output)
     if output == "class_map" and all(path.is_file() for path in golden_paths(engine.path)):
-        with backend.load(engine) as session:
+        try:
             check_golden(session, engine)
-    return backend.load(engine, output)
+        except BaseException:
+            session.close()
+            raise
+    return session
 
 
 def check_golden(session: Session, engine: Engine) -> None:
