@@ -38,8 +38,8 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         max_drop: Largest drop of mIoU in points; None is 0.5. Needs `data`.
         max_class_drop: Largest drop of one class's IoU in points; None is 2.0. Needs `data`.
         duration: Seconds for timing all engines in turns.
-        mean, std: For graphs without a card: what the network was trained with, in units of `input_range`.
-        input_range: Pixel value that `mean` and `std` call 1 (255), or that they count up to (1).
+        mean, std: For graphs without a card: what the network was trained with, for pixels up to `input_range`.
+        input_range: Largest pixel value that `mean` and `std` are for; None takes 255 where one is above 1.
         channels: For graphs without a card: the order the network was trained on.
         classes: For models without a card: as `edgeseg.labels.label_set` takes them.
         output: Tensor that holds the logits, where a graph has several outputs.
@@ -66,7 +66,7 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     duration: Positive = 6.0
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-    input_range: Literal[1, 255] = 1
+    input_range: Literal[1, 255] | None = None
     channels: Literal["rgb", "bgr"] = "rgb"
     classes: str = ""
     output: str | None = None
@@ -83,17 +83,17 @@ def preprocess_of(recipe: BuildRecipe) -> Preprocess:
     if recipe.mean is None or recipe.std is None:
         raise UsageError(
             f"{recipe.model} has no card, so its preprocessing can't be known.",
-            hint="Say what it was trained with, as on ImageNet: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 "
-            "(for pixel values of 0 to 255 add --input-range 255).",
+            hint="Say what it was trained with, as on ImageNet: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
         )
     if min(recipe.std) <= 0:
         raise UsageError(f"--std is {recipe.std}; deviations are above 0.")
-    if recipe.input_range == 1 and max(*map(abs, recipe.mean), *recipe.std) > 1:
+    bytes_meant = max(*map(abs, recipe.mean), *recipe.std) > 1
+    if recipe.input_range == 1 and bytes_meant:
         raise UsageError(
             f"--mean {recipe.mean} and --std {recipe.std} are no values for pixels of 0 to 1.",
-            hint="If they are meant for pixel values of 0 to 255, add --input-range 255.",
+            hint="If they are meant for pixel values of 0 to 255, leave out --input-range.",
         )
-    unit = 255 if recipe.input_range == 1 else 1
+    unit = 1 if recipe.input_range == 255 or bytes_meant else 255
     mean, std = (tuple(round(value * unit, 6) for value in values) for values in (recipe.mean, recipe.std))
     return Preprocess(
         pixel_format=recipe.pixel_format or "bgr",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["UPSAMPLE", "model_options", "recipe_fields", "size", "triple"]
+__all__ = ["UPSAMPLE", "model_options", "percentiles", "recipe_fields", "size", "triple"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,6 +35,17 @@ def triple(text: str) -> tuple[float, float, float]:
     return numbers[0], numbers[1], numbers[2]
 
 
+def percentiles(text: str) -> tuple[float, ...]:
+    """Numbers above 0 and below 100 with commas between, rising, each once."""
+    try:
+        numbers = tuple(sorted({float(word) for word in text.split(",")}))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(0 < number < 100 for number in numbers):
+        raise click.BadParameter(f"'{text}' is no list of percentiles above 0 and below 100, as in 50,90,99.")
+    return numbers
+
+
 _MODEL = (
     click.option("--imgsz", type=size, metavar="HxW", help="Input size in pixels; by default the model's own."),
     click.option("--pixel-format", type=click.Choice(["bgr", "rgb", "bgrx"]), help="Of the frames that are given."),
@@ -43,7 +54,11 @@ _MODEL = (
     click.option("--classes", metavar="NAMES", help="For a model without a card: names, a number, or camvid."),
     click.option("--mean", type=triple, metavar="R,G,B", help="For a model without a card: what it was trained with."),
     click.option("--std", type=triple, metavar="R,G,B", help="For a model without a card: what it was trained with."),
-    click.option("--input-range", type=click.Choice(["1", "255"]), help="Pixel values that --mean and --std are for."),
+    click.option(
+        "--input-range",
+        type=click.Choice(["1", "255"]),
+        help="Largest pixel value that --mean and --std are for.  [default: 1, or 255 where one is above 1]",
+    ),
     click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="Order that such a model was trained on."),
     click.option("--output", metavar="NAME", help="Tensor that holds the logits, where a graph has several outputs."),
     click.option("--threshold", type=float, help="For one channel: class 1 is above this output."),

@@ -19,9 +19,11 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from edgeseg.build import find_engine, load_session
+from edgeseg.build import BuildRecipe, find_engine, load_session
+from edgeseg.build.recipe import preprocess_of
 from edgeseg.build.shelf import golden_paths
 from edgeseg.cli import main
+from edgeseg.cli.options import triple
 from edgeseg.data.scene import Scene
 from edgeseg.errors import EngineMismatch
 from edgeseg.graph.io import save_graph
@@ -155,7 +157,7 @@ def test_without_frames_the_engine_is_kept_unmeasured_and_does_not_lead(edgeseg:
         pytest.param(("{stock}/net.onnx", "--calib", "{stock}/frames"), 2, "--mean 0.485", id="no mean and deviation"),
         pytest.param(("{stock}/net.onnx", *IMAGENET), 2, "--calib FOLDER|VIDEO", id="no ranges and no frames"),
         pytest.param(
-            ("{stock}/net.onnx", "--mean", "123,116,103", "--std", "58,57,57"), 2, "--input-range 255", id="bytes' mean"
+            ("{stock}/net.onnx", "--mean", "9,9,9", "--std", "8,8,8", "--input-range", "1"), 2, "0 to 1", id="bytes' mean"
         ),
         pytest.param(("{stock}/net.onnx", "--mean", "1,2"), 2, "not three numbers", id="two means"),
         pytest.param(("{stock}/net.onnx", *IMAGENET, "--imgsz", "huge"), 2, "as in 360x640", id="no size"),
@@ -310,3 +312,17 @@ def test_a_read_only_folder_is_named(edgeseg: Any, stock: Path, tmp_path: Path) 
     ran = build(edgeseg, stock, tmp_path / "engines")
     assert ran.code == 1
     assert str(tmp_path) in ran.err
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "more"),
+    [
+        pytest.param("0.5,0.4,0.3", "0.2,0.25,0.3", {}, id="for pixels of 0 to 1"),
+        pytest.param("127.5,102,76.5", "51,63.75,76.5", {}, id="for pixels of 0 to 255"),
+        pytest.param("127.5,102,76.5", "51,63.75,76.5", {"input_range": 255}, id="for 0 to 255, said so"),
+    ],
+)
+def test_mean_and_deviation_come_in_either_unit(mean: str, std: str, more: dict[str, Any]) -> None:
+    preprocess = preprocess_of(BuildRecipe(mean=triple(mean), std=triple(std), **more))
+    assert preprocess.mean == pytest.approx((127.5, 102, 76.5))
+    assert preprocess.std == pytest.approx((51, 63.75, 76.5))
