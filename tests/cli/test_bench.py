@@ -1,0 +1,75 @@
+"""`edgeseg bench` on real engines of the tiny graph."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnxruntime")
+
+from edgeseg.bench import read_record
+from edgeseg.cli import main
+from edgeseg.graph.io import save_graph
+from tests.engines import tiny_engine, tiny_model
+
+QUICK = ["--warm-up", "0", "--duration", "0", "--iterations", "3", "--camera", "64x96"]
+
+
+def test_the_json_on_stdout_is_the_record_on_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    engines = [str(tiny_engine(tmp_path, name).path) for name in ("onnxruntime", "fake")]
+    assert main(["bench", *engines, "-o", str(tmp_path / "out"), *QUICK, "--json"]) == 0
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert report["schema"] == "edgeseg.bench/1"
+    assert [one["name"] for one in report["engines"]] == engines
+    assert report == json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert [one.name for one in read_record(tmp_path / "out" / "bench.json").engines] == engines
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bench.json", "bench.md", "bench.samples.npz"]
+    assert "bench.md" in printed.err
+
+
+def test_the_table_shows_every_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_graph(tiny_model(), tmp_path / "tiny.onnx")
+    words = [str(tiny_engine(tmp_path, "fake").path), str(tmp_path / "tiny.onnx")]
+    assert main(["bench", *words, "-o", str(tmp_path / "out"), *QUICK, "--percentile", "75"]) == 0
+    printed = capsys.readouterr().out
+    assert "p75 ms" in printed and "FPS" in printed
+    assert "onnxruntime" in printed and "fake" in printed
+
+
+def test_without_a_name_the_engine_built_last_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = tiny_engine(tmp_path, "fake")
+    (tmp_path / "current.json").write_text(json.dumps({"engine": engine.path.name}))
+    monkeypatch.setenv("EDGESEG_ENGINES", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", *QUICK, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["engines"][0]["name"] == str(engine.path)
+    assert len(list((tmp_path / "runs" / "bench").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        pytest.param(["absent"], 2, "no engine 'absent'", id="no such engine"),
+        pytest.param(["--percentile", "50,100"], 2, "percentiles above 0 and below 100", id="a percentile of 100"),
+        pytest.param(["--percentile", "x"], 2, "percentiles above 0 and below 100", id="a word for a percentile"),
+        pytest.param(["--iterations", "0"], 2, "iterations", id="no rounds"),
+        pytest.param(["--camera", "8x8"], 2, "no size", id="a camera too small"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setenv("EDGESEG_ENGINES", str(tmp_path))
+    assert main(["bench", *arguments]) == code
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
