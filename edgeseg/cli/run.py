@@ -42,7 +42,8 @@ def run(
     SOURCE  an image, a folder of images, a video file, demo://bikes, or a rendered street:
             synthetic://?width=640&height=480&fps=30&frames=100
     SINK    out.mp4 (overlay video), out.png (overlay of the middle frame), out_%i.jpg (of every frame),
-            a folder (class maps as PNG), null:// (nothing). Without one: an overlay video in the current folder.
+            a folder (class maps as PNG), null:// (nothing).
+            Without one: SOURCE-overlay.mp4 in the current folder, or .png for an image.
 
     Ctrl-C finishes what was begun: the video is whole up to there.
 
