@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ class Agreement:
 
     every: ConfusionMatrix
     confident: ConfusionMatrix
-    frames: int = field(default=0)
+    frames: int = 0
 
     @classmethod
     def empty(cls, num_classes: int) -> Agreement:
