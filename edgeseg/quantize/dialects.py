@@ -87,7 +87,7 @@ def quantize_onnx(
 ) -> ir.Model:
     """The Q/DQ graph of a prepared graph. The same arguments give the same bytes.
 
-    Input and output stay float, all tensors keep their names. The classifier and the logits are not quantized.
+    Input, classifier and logits stay float, and all tensors keep their names.
 
     Args:
         prepared: As `prepare_graph` gives it; left as it is.
@@ -111,13 +111,19 @@ def quantize_onnx(
     limits = rules.limits(model.graph, {**thresholds(ranges, calibrator, dialect), PIXELS: rules.pixels})
     kept = float_nodes(model.graph) | rules.keep_float(model.graph) | set(keep_float)
     try:
-        quantized = insert_qdq(model, limits, rules.form, kept)
-        for step in (*rules.finish, ShapeInferencePass()):
-            step(quantized)
-        onnx.checker.check_model(ir.to_proto(quantized), full_check=True)
+        quantized = _emit(model, limits, rules, kept)
     except (ValueError, TypeError, RuntimeError, ir.passes.PassError, onnx.checker.ValidationError) as error:
-        raise ModelFileError(f"The graph can't be quantized to {dialect}: {str(error).splitlines()[0]}") from error
+        reason = str(error).split("\n")[0]
+        raise ModelFileError(f"The graph can't be quantized to {dialect}: {reason}") from error
     _write_card(quantized, prepared, ranges, dialect, calibrator)
+    return quantized
+
+
+def _emit(model: ir.Model, limits: Limits, rules: _Rules, kept: set[str]) -> ir.Model:
+    quantized = insert_qdq(model, limits, rules.form, kept)
+    for step in (*rules.finish, ShapeInferencePass()):
+        step(quantized)
+    onnx.checker.check_model(ir.to_proto(quantized), full_check=True)
     return quantized
 
 

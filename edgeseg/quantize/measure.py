@@ -32,15 +32,14 @@ def measure_ranges(
 ) -> Ranges:
     """Run a prepared graph in float and record the range of every float tensor.
 
-    One frame's tensors are held at a time, and no more of them than `group_mb`: beyond that, the graph is run
-    once per group of tensors.
+    One frame's tensors are held at a time; where they are more than `group_mb`, the graph is run once per group.
 
     Args:
         prepared: One input `pixels`, static shape.
         pixels: float32 arrays of the input's shape.
         calibration_sha256: Hash of the set that they come from.
         threads: Of ONNX Runtime; 0 takes all cores.
-        group_mb: Megabytes of tensors to hold at once.
+        group_mb: Megabytes to hold at once.
         on_frame: Told how many frames are done, after each.
 
     Raises:
@@ -52,8 +51,7 @@ def measure_ranges(
     found: dict[str, TensorRange] = {}
     frames = 0
     for frame in pixels:
-        if frame.shape != expected or frame.dtype != np.float32:
-            raise UsageError(f"Frame {frames} is {frame.dtype} {frame.shape}; the graph takes float32 {expected}.")
+        _check(frame, expected, frames)
         _update(found, PIXELS, frame, frames)
         for runner in runners:
             for name, values in runner(frame):
@@ -83,10 +81,16 @@ class _Runner:
             content = ir.to_proto(model).SerializeToString()
             self.session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise ModelFileError(f"ONNX Runtime can't load the graph: {str(error).splitlines()[0]}") from error
+            reason = str(error).split("\n")[0]
+            raise ModelFileError(f"ONNX Runtime can't load the graph: {reason}") from error
 
     def __call__(self, frame: Pixels) -> Iterable[tuple[str, Pixels]]:
         return zip(self.names, self.session.run(self.names, {PIXELS: frame}), strict=True)
+
+
+def _check(frame: Pixels, expected: tuple[object, ...], index: int) -> None:
+    if frame.shape != expected or frame.dtype != np.float32:
+        raise UsageError(f"Frame {index} is {frame.dtype} {frame.shape}; the graph takes float32 {expected}.")
 
 
 def _update(found: dict[str, TensorRange], name: str, values: Pixels, frame: int) -> None:

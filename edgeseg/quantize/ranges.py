@@ -117,7 +117,9 @@ def load_ranges(path: str | Path) -> Ranges:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelFileError(f"There is no file of ranges at {path}.", hint="Make one: edgeseg calibrate MODEL SOURCE")
+        raise ModelFileError(
+            f"There is no file of ranges at {path}.", hint=f"Make one: edgeseg calibrate MODEL SOURCE -o {path}"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +19,10 @@ import onnx_ir as ir
 
 from edgeseg.card import Dialect
 from edgeseg.errors import ModelFileError, UsageError
-from edgeseg.graph.io import graph_card, graph_sha256, load_graph
+from edgeseg.graph.io import graph_card, graph_sha256
 from edgeseg.quantize.calibrators import CALIBRATORS
 from edgeseg.quantize.dialects import DIALECTS, quantize_onnx
 from edgeseg.quantize.histogram import TensorRange
-from edgeseg.quantize.lint import lint_tensorrt
 from tests.graphs import GraphMaker, tiny_prepared
 from tests.quantize.tiny import (
     CARD,
@@ -34,7 +31,9 @@ from tests.quantize.tiny import (
     finished,
     frames,
     node,
+    pairs,
     prepared,
+    quantized,
     quantizer_of,
     ranges,
     ranges_of,
@@ -48,25 +47,8 @@ LEAST_SNR_DB = {"u8-asym": 32.0, "u8-asym-reduced": 28.0, "s8-sym": 31.0}
 every_dialect = pytest.mark.parametrize("dialect", ALL)
 
 
-@functools.cache
-def quantized(dialect: Dialect, **options: object) -> ir.Model:
-    """The tiny network in that dialect; not to be changed."""
-    return quantize_onnx(prepared(), ranges(), dialect=dialect, **options)  # type: ignore[arg-type]
-
-
 def named(model: ir.Model) -> dict[str | None, ir.Node]:
     return {one.name: one for one in model.graph}
-
-
-def pairs(model: ir.Model, op_type: str = "QuantizeLinear") -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Scale and zero point by the tensor that a Q node reads, or a DQ node if asked for."""
-    found = (one for one in model.graph if one.op_type == op_type)
-    return {
-        one.inputs[0].name or "": (constant(one.inputs[1]), constant(one.inputs[2])) for one in found if one.inputs[0]
-    }
-
-
-# ---- all dialects -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("calibrator", CALIBRATORS)
@@ -275,124 +257,6 @@ def test_weights_of_a_transposed_convolution_have_a_scale_per_output_channel(dia
     assert constant(dequantize.inputs[1]).shape == (6,)
     assert dequantize.attributes.get_int("axis") == 1
     assert snr_db(graph, model) > LEAST_SNR_DB[dialect]
-
-
-# ---- u8-asym ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dialect", ["u8-asym", "u8-asym-reduced"])
-def test_onnxruntime_fuses_every_convolution_but_the_classifier(dialect: Dialect, tmp_path: Path) -> None:
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    options.log_severity_level = 3
-    content = ir.to_proto(quantized(dialect)).SerializeToString()
-    ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    found = Counter(one.op_type for one in load_graph(tmp_path / "optimized.onnx").graph)
-    before = Counter(one.op_type for one in prepared().graph)
-    assert found["QLinearConv"] == before["Conv"] - 1
-    assert found["Conv"] + found["FusedConv"] == 1
-    for operator in ("Add", "Concat", "GlobalAveragePool"):
-        assert (found[f"QLinear{operator}"], found[operator]) == (before[operator], 0)
-    assert (found["Relu"], found["Clip"]) == (0, 0), "activations are part of the rounding"
-    assert found["Resize"] == before["Resize"]
-
-
-def test_unsigned_activations_have_all_eight_bits_and_weights_too() -> None:
-    model = quantized("u8-asym")
-    assert {zero.dtype for _, zero in pairs(model).values()} == {np.dtype(np.uint8)}
-    scale, zero = pairs(model)["t1"]
-    assert (float(scale), int(zero)) == (pytest.approx(ranges().tensors["t1"].maximum / 255), 0), "a Clip from 0 to 6"
-    assert _largest_weights(model) == {127}
-
-
-def test_reduced_weights_have_seven_bits_and_activations_eight() -> None:
-    full, reduced = quantized("u8-asym"), quantized("u8-asym-reduced")
-    assert _largest_weights(reduced) == {64}
-    assert {name: float(scale) for name, (scale, _) in pairs(reduced).items()} == {
-        name: float(scale) for name, (scale, _) in pairs(full).items()
-    }
-
-
-def _largest_weights(model: ir.Model) -> set[int]:
-    weights = (one.inputs[0] for one in model.graph if one.op_type == "DequantizeLinear")
-    arrays = [constant(value) for value in weights if value is not None and value.const_value is not None]
-    return {int(np.abs(array.astype(int)).max()) for array in arrays if array.dtype == np.int8}
-
-
-def test_resize_reads_and_writes_float_with_a_scale_of_its_own_behind() -> None:
-    model = quantized("u8-asym")
-    scales = pairs(model)
-    for resize in (one for one in model.graph if one.op_type == "Resize"):
-        before, behind = quantizer_of(resize.inputs[0]), resize.outputs[0].name
-        assert before is not None
-        assert before.inputs[0] is not None
-        assert scales[before.inputs[0].name or ""] is not scales[behind or ""]
-        assert before.inputs[1] is not node(model, f"{behind}_QuantizeLinear").inputs[1]
-
-
-# ---- s8-sym -----------------------------------------------------------------------------------------
-
-
-def test_tensorrt_has_nothing_against_the_signed_dialect() -> None:
-    assert lint_tensorrt(quantized("s8-sym")) == []
-
-
-def test_the_signed_dialect_is_symmetric_with_float_biases() -> None:
-    model = quantized("s8-sym")
-    for _, zero in (*pairs(model).values(), *pairs(model, "DequantizeLinear").values()):
-        assert (zero.dtype, zero.any()) == (np.int8, False)
-    limit = max(-ranges().tensors["t7"].minimum, ranges().tensors["t7"].maximum)
-    assert float(pairs(model)["t7"][0]) == pytest.approx(limit / 127), (
-        "the block's sum, which the next convolution reads"
-    )
-
-
-def test_activations_keep_their_place_between_convolution_and_rounding() -> None:
-    before, after = (Counter(one.op_type for one in model.graph) for model in (prepared(), quantized("s8-sym")))
-    for operator in ("Clip", "Relu", "Conv", "Add", "Concat", "Resize"):
-        assert after[operator] == before[operator]
-    for conv in (one for one in quantized("s8-sym").graph if one.op_type == "Conv"):
-        assert {usage.node.op_type for usage in conv.outputs[0].uses()} <= {"Clip", "Relu", "Add"}, conv.name
-
-
-def test_the_residual_addition_quantizes_the_skip_branch_alone() -> None:
-    add = next(one for one in quantized("s8-sym").graph if one.op_type == "Add")
-    skip, main = add.inputs
-    assert quantizer_of(skip) is not None
-    assert main is not None
-    producer = main.producer()
-    assert producer is not None
-    assert producer.op_type == "Conv"
-
-
-def test_all_readers_of_a_tensor_share_one_qdq() -> None:
-    model = quantized("s8-sym")
-    read = Counter(one.inputs[0].name for one in model.graph if one.op_type == "QuantizeLinear" and one.inputs[0])
-    assert max(read.values()) == 1
-    skip = node(model, "t3_DequantizeLinear").outputs[0]
-    assert sorted(usage.node.op_type for usage in skip.uses()) == ["Add", "Concat", "Conv"]
-
-
-def test_inputs_of_a_concat_share_one_scale() -> None:
-    model = quantized("s8-sym")
-    for concat in (one for one in model.graph if one.op_type == "Concat"):
-        quantizers = [quantizer_of(value) for value in concat.inputs]
-        scales = {float(constant(one.inputs[1])) for one in quantizers if one is not None}
-        behind = node(model, f"{concat.outputs[0].name}_QuantizeLinear")
-        assert scales == {float(constant(behind.inputs[1]))}
-        assert None not in quantizers
-
-
-def test_an_addition_of_a_constant_stays_in_float() -> None:
-    m = GraphMaker()
-    x = m.conv("pixels", 3, 4, act="relu")
-    shifted = m.node("Add", x, m.constant(np.full((1, 4, 1, 1), 0.3, np.float32)))
-    model = finished(m, m.conv(shifted, 4, 4, act="relu"), 4)
-    add = node(quantize_onnx(model, ranges_of(model), dialect="s8-sym"), "n2")
-    assert [quantizer_of(value) for value in add.inputs] == [None, None]
-
-
-# ---- refusals ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 from onnx_ir.passes.common import ShapeInferencePass
 
-from edgeseg.card import Card
+from edgeseg.card import Card, Dialect
 from edgeseg.graph.io import set_card
 from edgeseg.labels import voc_palette
+from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.measure import measure_ranges
 from edgeseg.quantize.ranges import Ranges
 from tests.graphs import CLASSES, GraphMaker, tiny_prepared
@@ -108,3 +109,17 @@ def quantizer_of(value: ir.Value | None) -> ir.Node | None:
     if dequantize is None or dequantize.op_type != "DequantizeLinear" or dequantize.inputs[0] is None:
         return None
     return dequantize.inputs[0].producer()
+
+
+@functools.cache
+def quantized(dialect: Dialect, **options: object) -> ir.Model:
+    """The tiny network in that dialect; not to be changed."""
+    return quantize_onnx(prepared(), ranges(), dialect=dialect, **options)  # type: ignore[arg-type]
+
+
+def pairs(model: ir.Model, op_type: str = "QuantizeLinear") -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Scale and zero point by the tensor that a Q node reads, or a DQ node if asked for."""
+    found = (one for one in model.graph if one.op_type == op_type)
+    return {
+        one.inputs[0].name or "": (constant(one.inputs[1]), constant(one.inputs[2])) for one in found if one.inputs[0]
+    }
