@@ -19,6 +19,7 @@ from edgeseg.quantize.ranges import Ranges, size_hw
 __all__ = ["measure_ranges"]
 
 Pixels = npt.NDArray[np.float32]
+TOOLS = {"edgeseg": __version__, "numpy": np.__version__, "onnxruntime": ort.__version__}
 
 
 def measure_ranges(
@@ -60,8 +61,7 @@ def measure_ranges(
         on_frame(frames)
     if not frames:
         raise UsageError("There are no frames to calibrate on.", hint="Pass a folder of images, a list or a video.")
-    tools = {"edgeseg": __version__, "numpy": np.__version__, "onnxruntime": ort.__version__}
-    return Ranges(found, weights_sha256(prepared), size_hw(prepared), frames, (calibration_sha256,), tools)
+    return Ranges(found, weights_sha256(prepared), size_hw(prepared), frames, (calibration_sha256,), TOOLS)
 
 
 class _Runner:
