@@ -45,7 +45,7 @@ def doctor(as_json: bool) -> None:
     if not as_json:
         _show(checks)
     if not working:
-        hint = "Start with: pip install 'edgeseg[openvino]'"
+        hint = "Start with: pip install 'edgeseg[onnxruntime,openvino,vision]'"
         error = MissingDependency("No backend works on this machine.", hint=hint)
         error.report = msgspec.to_builtins(report)
         raise error

@@ -67,5 +67,5 @@ def test_without_any_backend_the_table_is_still_shown(without_backends: Path) ->
     assert done.returncode == 3
     assert "backend openvino" in done.stdout and "pip install 'edgeseg[onnxruntime]'" in done.stdout
     assert done.stderr.endswith(
-        "error: No backend works on this machine.\nStart with: pip install 'edgeseg[openvino]'\n"
+        "error: No backend works on this machine.\nStart with: pip install 'edgeseg[onnxruntime,openvino,vision]'\n"
     )
