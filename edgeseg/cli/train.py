@@ -64,7 +64,7 @@ def train(
     plan = _plan(recipe, {name: value for name, value in changes.items() if value is not None})
     out = out or Path("runs") / Path(recipe).stem
     used, started = str(open_device(device)), time.monotonic()
-    say(f"Training {plan.model} for {plan.epochs} epochs on {used}; {out} gets the weights.")
+    say(f"Training {plan.model} on {used}, epochs: {plan.epochs}. The weights go to {out}.")
     with stopped_by_interrupt("Saving a checkpoint") as stop, progress("Training") as update:
         result = run_training(
             plan,
@@ -127,9 +127,9 @@ def _tell(plan: TrainRecipe, result: TrainResult, seconds: float) -> None:
     if result.best is not None:
         _tell_epoch(result.best)
     if result.interrupted:
-        say(f"Stopped after {result.epochs_done} of {plan.epochs} epochs. Go on with the same command and --resume.")
+        say(f"Stopped; epochs done: {result.epochs_done} of {plan.epochs}. Go on with the same command and --resume.")
         return
-    say(f"{plan.epochs} epochs in {format_time(seconds)}. The best weights: {result.weights}")
+    say(f"Done in {format_time(seconds)}. The best weights: {result.weights}")
     say(f"Next: edgeseg build {result.weights} --int8")
 
 

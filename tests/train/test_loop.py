@@ -123,6 +123,8 @@ def test_progress_counts_every_step_and_training_learns(recipe: TrainRecipe, tmp
     assert [p.step for p in seen] == list(range(1, 8 * STEPS + 1))
     assert seen[STEPS - 1].last is None
     assert seen[STEPS].last is not None
+    means = [sum(p.loss for p in seen if p.epoch == epoch) / STEPS for epoch in range(1, 9)]
+    assert [epoch["loss"] for epoch in history(tmp_path)] == pytest.approx(means)
     assert sum(p.loss for p in seen[-STEPS:]) < 0.7 * sum(p.loss for p in seen[:STEPS])
     assert result.best is not None
     assert result.best.miou == max(epoch["miou"] for epoch in history(tmp_path))
