@@ -53,7 +53,8 @@ def find_or_build(word: str | None, folder: Path, *, upsample: Upsample = "half"
     prepared = prepare_graph(model, card) if card.kind == "graph" else model
     backend = open_backend("onnxruntime")
     whole = attach_head_and_tail(prepared, head=backend.head, upsample=upsample)
-    source = folder / f"{path.stem}-{sha256_file(path)[:12]}.source.onnx"
-    made = graph_card(whole) or card
-    save_graph(whole, source, msgspec.structs.replace(made, made_from={**made.made_from, "file": sha256_file(path)}))
-    return backend.build(source, folder / f"{path.stem}-{upsample}{backend.suffix}", EngineOptions())
+    made, digest = graph_card(whole) or card, sha256_file(path)
+    stem = f"{path.stem}-{digest[:12]}-{upsample}"
+    source = folder / f"{stem}.source.onnx"
+    save_graph(whole, source, msgspec.structs.replace(made, made_from={**made.made_from, "file": digest}))
+    return backend.build(source, folder / f"{stem}{backend.suffix}", EngineOptions())

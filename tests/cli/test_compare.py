@@ -46,6 +46,13 @@ def test_a_graph_agrees_with_the_engine_of_it(capsys: pytest.CaptureFixture[str]
     assert report["drop"] is None
 
 
+def test_graphs_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_graph(tiny_model(seed=5), tmp_path / "tiny.onnx")
+    words = ["tiny.onnx", str(tmp_path / "tiny.onnx"), "--frames", FRAMES, "--duration", "0", "--json"]
+    assert main(["compare", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["agreement"]["share"] < 0.9
+
+
 def test_labels_give_the_accuracy_of_both(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "engine.onnx", "fake.fake", "--data", "data", "--duration", "0", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
