@@ -113,3 +113,9 @@ def test_importing_loads_nothing_heavy(statement: str, more: set[str]) -> None:
 
 def test_heavy_packages_are_seen_when_they_are_loaded() -> None:
     assert "rich" in loaded_by("import rich")
+
+
+def test_contributing_shows_the_same_floors() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    rows = [line.split("|")[2] for line in text[text.index("| floor |") :].splitlines()[2:] if line.startswith("|")]
+    assert [set(row.replace("`", "").split()) for row in rows] == list(FLOORS)
