@@ -115,7 +115,8 @@ def _check_input(graph: ir.Graph) -> bool:
         raise UsageError(f"The input '{inputs[0].name}' is {dtype}; a normalized float32 image is needed.")
     if shape is None or len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise UsageError(
-            f"The input '{inputs[0].name}' has shape {text}; an image of 3 channels is needed, (N, 3, H, W) or (N, H, W, 3)."
+            f"The input '{inputs[0].name}' has shape {text}; an image of 3 channels is needed, "
+            "(N, 3, H, W) or (N, H, W, 3)."
         )
     return bool(shape[1] != 3)
 

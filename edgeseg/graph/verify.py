@@ -88,7 +88,7 @@ def _classes(answer: Any, card: Card, asked: float | None) -> UInt8:
     elif card.logit == "softmax":
         found = answer.argmax(1 if answer.shape[1] == card.num_classes else 3)
     else:
-        probability = asked is None and 0 <= answer.min() and answer.max() <= 1
+        probability = asked is None and answer.min() >= 0 and answer.max() <= 1
         limit = asked if asked is not None else 0.5 if probability else 0.0
         found = _without_channel(answer) > limit
     return np.asarray(found, np.uint8)

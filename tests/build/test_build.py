@@ -157,7 +157,7 @@ def test_without_frames_the_engine_is_kept_unmeasured_and_does_not_lead(edgeseg:
         pytest.param(("{stock}/net.onnx", "--calib", "{stock}/frames"), 2, "--mean 0.485", id="no mean and deviation"),
         pytest.param(("{stock}/net.onnx", *IMAGENET), 2, "--calib FOLDER|VIDEO", id="no ranges and no frames"),
         pytest.param(
-            ("{stock}/net.onnx", "--mean", "9,9,9", "--std", "8,8,8", "--input-range", "1"), 2, "0 to 1", id="bytes' mean"
+            ("{stock}/net.onnx", "--mean", "9", "--std", "8", "--input-range", "1"), 2, "0 to 1", id="bytes' mean"
         ),
         pytest.param(("{stock}/net.onnx", "--mean", "1,2"), 2, "not three numbers", id="two means"),
         pytest.param(("{stock}/net.onnx", *IMAGENET, "--imgsz", "huge"), 2, "as in 360x640", id="no size"),

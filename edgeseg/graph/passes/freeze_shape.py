@@ -28,8 +28,9 @@ class FreezeShape(ir.passes.InPlacePass):
         for wanted, found in zip(self.shape, value.shape or (), strict=True):
             if isinstance(found, int) and found != wanted:
                 raise UsageError(
-                    f"The graph's input '{value.name}' is fixed to {_text(value.shape)}; {_text(self.shape)} was asked for.",
-                    hint="Leave --imgsz out to take the graph's own size, or export it with batch 1 and free height and width.",
+                    f"The graph's input '{value.name}' is fixed to {_text(value.shape)}; "
+                    f"{_text(self.shape)} was asked for.",
+                    hint="Leave --imgsz out to take its own size, or export it with batch 1 and free height and width.",
                 )
         value.shape = ir.Shape(self.shape)
         for node in model.graph:

@@ -1,0 +1,90 @@
+"""From torch to ONNX, compared before it is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from edgeseg.build.checkpoint import export_checkpoint
+from edgeseg.errors import EdgesegError, UsageError
+from edgeseg.graph.export import export_onnx, relative_error
+from edgeseg.graph.io import graph_card, load_graph, save_graph
+from edgeseg.graph.prepare import prepare_graph
+from edgeseg.graph.verify import verify_prepared
+from edgeseg.models import create_model, save_weights
+from tests.graph.test_prepare import scene
+
+OPTIONS = {"width": 0.25, "upsampling": "half_pixel"}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow LiteSeg with random weights whose statistics fit, exported."""
+    folder = tmp_path_factory.mktemp("export")
+    torch.manual_seed(0)
+    net = create_model("liteseg-mobilenetv2", num_classes=3, **OPTIONS).train()
+    with torch.no_grad():
+        for _ in range(20):
+            net(torch.randn(2, 3, 96, 96))
+    save_weights(net, folder / "w.safetensors", {"recipe": '{"model": "liteseg-mobilenetv2", "classes": "a,b,c"}'})
+    graph = export_checkpoint(folder / "w.safetensors", options=OPTIONS, size_hw=(64, 96))
+    save_graph(graph, folder / "net.onnx")
+    return folder / "net.onnx"
+
+
+def test_the_graph_is_free_in_size_and_carries_its_card(exported: Path) -> None:
+    graph = load_graph(exported)
+    card = graph_card(graph)
+    assert card is not None
+    assert (card.network, card.classes, card.size_hw) == ("liteseg-mobilenetv2", ("a", "b", "c"), (64, 96))
+    assert (card.options, card.upsampling) == (OPTIONS, "half_pixel")
+    assert set(card.made_from) == {"weights"}
+    assert [str(dim) for dim in graph.graph.inputs[0].shape] == ["N", "3", "H", "W"]
+    assert (graph.opset_imports[""], graph.ir_version) == (17, 10)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (90, 121)], ids=["multiples of 32", "odd sizes"])
+def test_it_is_prepared_for_any_size(exported: Path, size: tuple[int, int]) -> None:
+    graph = load_graph(exported)
+    card = graph_card(graph)
+    assert card is not None
+    prepared = prepare_graph(graph, card, size_hw=size)
+    assert verify_prepared(graph, card, prepared, scene(*size)) >= 0.999
+    assert not {node.op_type for node in prepared.graph} & {"Shape", "BatchNormalization", "ReduceMean"}
+
+
+def test_a_network_that_exports_wrong_is_refused(monkeypatch: pytest.MonkeyPatch, exported: Path) -> None:
+    graph = load_graph(exported)
+    card = graph_card(graph)
+    assert card is not None
+    net = create_model("liteseg-mobilenetv2", num_classes=3, **OPTIONS)
+    assert relative_error(net, graph, (1, 3, 64, 96)) > 1e-2
+    weight = next(net.parameters())
+    original = torch.onnx.export
+
+    def disturbed(*args: object, **options: object) -> object:
+        program = original(*args, **options)
+        with torch.no_grad():
+            weight.mul_(1.5)
+        return program
+
+    monkeypatch.setattr(torch.onnx, "export", disturbed)
+    with pytest.raises(EdgesegError, match="differs from the network"):
+        export_onnx(net, card)
+
+
+def test_a_checkpoint_that_does_not_say_what_it_is(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="does not say which network") as refusal:
+        export_checkpoint(tmp_path / "w.pth")
+    assert "--network" in refusal.value.hint
+
+
+def test_scenes_have_contrast() -> None:
+    assert np.std(scene()) > 50
