@@ -15,17 +15,15 @@ import onnx_ir as ir
 from edgeseg.backends import Engine, Session
 from edgeseg.build.calibrate import Calibration, calibrate
 from edgeseg.build.candidates import Candidate, build_candidate, count_convs, plan
-from edgeseg.build.gate import GateFrames, Judge, gate_frames, golden_frame, verdict_of
+from edgeseg.build.gate import GateFrames, Judge, check_limits, gate_frames, golden_frame, verdict_of
+from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import BuildReport, CandidateReport, Gate, Speed, Verdict
 from edgeseg.build.shelf import Shelf, files_of, write_golden
-from edgeseg.build.source import open_model
 from edgeseg.card import Card, write_card
 from edgeseg.errors import EdgesegError, EngineMismatch, GateFailed, ModelFileError
 from edgeseg.files import engines_folder
 from edgeseg.graph.io import graph_card, load_graph
-from edgeseg.graph.prepare import prepare_graph
-from edgeseg.graph.verify import verify_prepared
 from edgeseg.timing import latency, time_in_turns
 
 __all__ = ["build_engine"]
@@ -64,15 +62,13 @@ def build_engine(
         UsageError, ModelFileError, MissingDependency: See the stages.
     """
     started = time.perf_counter()
+    check_limits(recipe)
     shelf = Shelf(out or engines_folder())
     on_progress(0.0, "read the model")
-    source = open_model(recipe)
     candidates = plan(recipe)
-    prepared = prepare_graph(source.graph, source.about, size_hw=recipe.imgsz)
-    card = _card(prepared)
-    verify_prepared(source.graph, source.about, prepared, golden_frame(card))
+    source, prepared = open_prepared(recipe)
     calibration = calibrate(recipe, source, prepared, lambda share, note: on_progress(0.05 + 0.35 * share, note))
-    frames = gate_frames(recipe, card, calibration, shipped=source.shipped)
+    frames = gate_frames(recipe, _card(prepared), calibration, shipped=source.shipped)
     warnings = (*calibration.warnings, *frames.warnings)
     with shelf.workshop() as room, ExitStack() as stack:
         tried, failed = _build_all(candidates, prepared, calibration, recipe, room, on_progress)

@@ -22,7 +22,7 @@ from edgeseg.errors import UsageError
 from edgeseg.evaluate import Agreement, class_maps, confident_pixels, evaluate_frames, miou_drop
 from edgeseg.evaluate.agreement import MIN_CLASS_IOU, MIN_SHARE
 
-__all__ = ["GateFrames", "Judge", "gate_frames", "golden_frame", "verdict_of"]
+__all__ = ["GateFrames", "Judge", "check_limits", "gate_frames", "golden_frame", "verdict_of"]
 
 UInt8 = npt.NDArray[np.uint8]
 #: Points, where nothing else is asked for.
@@ -52,6 +52,16 @@ class GateFrames:
         return golden_frame(card) if frame is None else fit(frame, card)
 
 
+def check_limits(recipe: BuildRecipe) -> None:
+    """Refuse limits that can't be measured.
+
+    Raises:
+        UsageError: Limits on accuracy were given without labels.
+    """
+    if not recipe.data and (recipe.max_drop is not None or recipe.max_class_drop is not None):
+        raise UsageError("--max-drop and --max-class-drop need labels.", hint="Give labelled frames: --data DIR")
+
+
 def gate_frames(recipe: BuildRecipe, card: Card, calibration: Calibration, *, shipped: bool) -> GateFrames:
     """The best evidence at hand: labelled frames, frames, those held out from calibration, or rendered scenes.
 
@@ -62,10 +72,8 @@ def gate_frames(recipe: BuildRecipe, card: Card, calibration: Calibration, *, sh
         shipped: The model is edgeseg's own, which may be checked on rendered scenes.
 
     Raises:
-        UsageError: A source is missing, empty or was calibrated on, or limits were given without labels.
+        UsageError: A source is missing, empty or was calibrated on.
     """
-    if not recipe.data and (recipe.max_drop is not None or recipe.max_class_drop is not None):
-        raise UsageError("--max-drop and --max-class-drop need labels.", hint="Give labelled frames: --data DIR")
     if recipe.data:
         return _labelled(recipe, card, calibration)
     if recipe.frames:

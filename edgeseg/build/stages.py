@@ -7,19 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import onnx_ir as ir
 
 from edgeseg.build.calibrate import LEAST_FRAMES, calibrate_on
 from edgeseg.build.candidates import count_convs
-from edgeseg.build.gate import golden_frame
+from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.build.source import open_model
 from edgeseg.card import Dialect
 from edgeseg.data.calibration import open_frames
-from edgeseg.errors import ModelFileError
-from edgeseg.graph.io import graph_card, graph_sha256, save_graph
-from edgeseg.graph.prepare import prepare_graph
-from edgeseg.graph.verify import verify_prepared
+from edgeseg.graph.io import graph_sha256, save_graph
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.lint import Finding, lint_tensorrt
 from edgeseg.quantize.ranges import check_ranges, load_ranges, save_ranges
@@ -84,7 +79,8 @@ def calibrate_file(recipe: BuildRecipe, out: Path, on_progress: OnProgress = lam
         ModelFileError: The model can't be prepared or run.
     """
     started = time.perf_counter()
-    prepared = _prepare(recipe, on_progress)
+    on_progress(0.0, "read the model")
+    _, prepared = open_prepared(recipe)
     frames = open_frames(recipe.calib, limit=recipe.calib_frames)
     ranges = calibrate_on(frames, prepared, on_progress)
     save_ranges(ranges, out)
@@ -115,7 +111,8 @@ def quantize_file(
     """
     started = time.perf_counter()
     ranges = load_ranges(ranges_file)
-    prepared = _prepare(recipe, on_progress)
+    on_progress(0.0, "read the model")
+    _, prepared = open_prepared(recipe)
     warning = check_ranges(ranges, prepared)
     on_progress(0.5, f"quantize to {dialect}")
     graph = quantize_onnx(prepared, ranges, dialect=dialect, calibrator=recipe.calibrator, keep_float=recipe.keep_float)
@@ -134,14 +131,3 @@ def quantize_file(
         warnings=(warning,) if warning else (),
         seconds=time.perf_counter() - started,
     )
-
-
-def _prepare(recipe: BuildRecipe, on_progress: OnProgress) -> ir.Model:
-    on_progress(0.0, "read the model")
-    source = open_model(recipe)
-    prepared = prepare_graph(source.graph, source.about, size_hw=recipe.imgsz)
-    card = graph_card(prepared)
-    if card is None:
-        raise ModelFileError("The prepared graph has no card.")
-    verify_prepared(source.graph, source.about, prepared, golden_frame(card))
-    return prepared
