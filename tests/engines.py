@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 
 from edgeseg.backends import Engine, EngineOptions, open_backend
 from edgeseg.card import Card, Preprocess
@@ -31,6 +32,7 @@ TINY_CARD = Card(
 def tiny_model(size_hw: tuple[int, int] = (32, 48), *, seed: int = 0, batch: int = 1, **card: object) -> ir.Model:
     """The tiny prepared graph with its card."""
     model = ir.from_proto(tiny_prepared(*size_hw, seed=seed, batch=batch))
+    ShapeInferencePass()(model)
     set_card(model, msgspec.structs.replace(TINY_CARD, size_hw=size_hw, batch=batch, **card))
     return model
 

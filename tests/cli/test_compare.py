@@ -12,6 +12,7 @@ pytest.importorskip("onnxruntime")
 from edgeseg.cli import main
 from edgeseg.graph.io import save_graph
 from tests.engines import NAMES, tiny_engine, tiny_model
+from tests.quantize.tiny import prepared, quantized
 from tests.train.scenes import write_scenes
 
 FRAMES = "synthetic://?width=64&height=48&frames=2"
@@ -44,6 +45,16 @@ def test_a_graph_agrees_with_the_engine_of_it(capsys: pytest.CaptureFixture[str]
     assert report["agreement"]["share"] == 1
     assert report["agreement"]["passes"]
     assert report["drop"] is None
+
+
+def test_a_quantized_graph_is_compared_with_the_float_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_graph(prepared(), tmp_path / "float.onnx")
+    save_graph(quantized("u8-asym"), tmp_path / "int8.onnx")
+    words = [str(tmp_path / name) for name in ("float.onnx", "int8.onnx")]
+    assert main(["compare", *words, "--frames", FRAMES, "--duration", "0", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["b"]["precision"], report["b"]["dialect"]) == ("int8", "u8-asym")
+    assert report["agreement"]["passes"]
 
 
 def test_graphs_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

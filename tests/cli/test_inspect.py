@@ -18,6 +18,7 @@ from edgeseg.graph.io import graph_sha256, save_graph, weights_sha256
 from edgeseg.quantize.measure import measure_ranges
 from edgeseg.quantize.ranges import save_ranges
 from tests.engines import NAMES, tiny_engine, tiny_model
+from tests.quantize.tiny import prepared, quantized
 
 
 def inspected(path: Path | str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -51,6 +52,19 @@ def test_a_graph_without_a_card_is_told_by_its_structure(tmp_path: Path, capsys:
     report = inspected(tmp_path / "bare.onnx", capsys)
     assert (report["kind"], report["card"]) == ("graph", None)
     assert report["graph"]["opset"] == 17
+
+
+def test_a_quantized_graph_tells_its_dialect_and_its_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = quantized("u8-asym")
+    save_graph(model, tmp_path / "int8.onnx")
+    report = inspected(tmp_path / "int8.onnx", capsys)
+    assert (report["kind"], report["card"]["precision"], report["card"]["dialect"]) == ("quantized", "int8", "u8-asym")
+    ops = [node.op_type for node in model.graph]
+    assert report["graph"]["quantize_nodes"] == ops.count("QuantizeLinear") > 0
+    assert report["graph"]["dequantize_nodes"] == ops.count("DequantizeLinear")
+    assert report["graph"]["int8_convs"] == report["graph"]["total_convs"] - 1, "all but the classifier"
+    save_graph(prepared(), tmp_path / "float.onnx")
+    assert report["graph"]["parameters"] == inspected(tmp_path / "float.onnx", capsys)["graph"]["parameters"]
 
 
 def test_an_engine_tells_the_card_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
