@@ -51,7 +51,7 @@ def tiny_engine(
     maker = open_backend(backend)
     model = tiny_model(size_hw, seed=seed, batch=batch, **card)
     graph = folder / "graph.onnx"
-    save_graph(attach_head_and_tail(model, head=maker.head, upsample="half"), graph)
+    save_graph(attach_head_and_tail(model, head=maker.head, tail=maker.tail, upsample="half"), graph)
     engine = maker.build(graph, folder / f"{name or f'tiny-{backend}'}{maker.suffix}", EngineOptions())
     graph.unlink()
     return engine

@@ -14,11 +14,13 @@ from edgeseg.card import Card, Dialect, Precision, read_card, write_card
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError
 from edgeseg.files import atomic_path, sha256_bytes, sha256_file
 
-__all__ = ["Backend", "Engine", "EngineOptions", "Head"]
+__all__ = ["Backend", "Engine", "EngineOptions", "Head", "Tail"]
 
 #: How the uint8 frame enters the graph: `dequantize` (transpose bytes, one DequantizeLinear), or
 #: `cast` (Cast first, all that TensorRT accepts).
 Head = Literal["dequantize", "cast"]
+#: Where the best class is sought: as the logits lie, or channels last, transposed behind or before their resize.
+Tail = Literal["channels_first", "channels_last", "channels_last_early"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Backend(ABC):
         dialects: INT8 dialects that it runs, the likeliest fastest first.
         floats: Float precisions that it can be told to use, the likeliest fastest first.
         head: How frames enter its graphs.
+        tail: How class maps leave them.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Backend(ABC):
     dialects: tuple[Dialect, ...]
     floats: tuple[Precision, ...] = ("fp32",)
     head: Head = "dequantize"
+    tail: Tail = "channels_first"
 
     @abstractmethod
     def version(self) -> str:

@@ -32,6 +32,7 @@ class OnnxRuntime(OnnxFileBackend):
 
     name = "onnxruntime"
     library = "ONNX Runtime"
+    tail = "channels_last_early"
 
     def __init__(self) -> None:
         if int8_saturates():

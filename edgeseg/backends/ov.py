@@ -26,6 +26,8 @@ class OpenVino(OnnxFileBackend):
 
     name = "openvino"
     library = "OpenVINO"
+    head = "cast"
+    tail = "channels_last"
 
     def __init__(self) -> None:
         self._core = openvino.Core()

@@ -97,7 +97,7 @@ def build_candidate(
             prepared, ranges, dialect=candidate.dialect, calibrator=recipe.calibrator, keep_float=recipe.keep_float
         )
     head = "cast" if candidate.dialect == "s8-sym" else candidate.backend.head
-    whole = attach_head_and_tail(graph, head=head, upsample=recipe.upsample)
+    whole = attach_head_and_tail(graph, head=head, tail=candidate.backend.tail, upsample=recipe.upsample)
     card = graph_card(whole)
     if card is None:
         raise UsageError("The graph has lost its card.")

@@ -52,7 +52,7 @@ def find_or_build(word: str | None, folder: Path, *, upsample: Upsample = "half"
         )
     prepared = prepare_graph(model, card) if card.kind == "graph" else model
     backend = open_backend("onnxruntime")
-    whole = attach_head_and_tail(prepared, head=backend.head, upsample=upsample)
+    whole = attach_head_and_tail(prepared, head=backend.head, tail=backend.tail, upsample=upsample)
     made, digest = graph_card(whole) or card, sha256_file(path)
     stem = f"{path.stem}-{digest[:12]}-{upsample}"
     source = folder / f"{stem}.source.onnx"

@@ -99,7 +99,7 @@ def run_probe(backend: Backend, folder: Path) -> None:
     graph = ir.from_onnx_text(PROBE)
     set_card(graph, card)
     source = folder / "probe.onnx"
-    save_graph(attach_head_and_tail(graph, head=backend.head, upsample="none"), source)
+    save_graph(attach_head_and_tail(graph, head=backend.head, tail=backend.tail, upsample="none"), source)
     engine = backend.build(source, folder / f"engine{backend.suffix}", EngineOptions())
     # Multiples of 16, because the graph rounds differences to multiples of 4.
     frames = np.random.default_rng(0).integers(0, 16, (1, 8, 16, 3), np.uint8) * np.uint8(16)

@@ -19,17 +19,19 @@ from edgeseg.graph.values import add_constant, named_node
 __all__ = ["CLASS_MAP", "FRAME", "PICKED", "attach_head_and_tail", "tail_size"]
 
 FRAME, CLASS_MAP = "frame", "class_map"
-#: The classes before they grow to the frame's size, `(N, 1, h, w)`.
+#: The classes before they grow to the frame's size, `(N, h, w)`.
 PICKED = "edgeseg.tail.cast.value"
 
 
-def attach_head_and_tail(model: ir.Model, *, head: str, upsample: Upsample) -> ir.Model:
+def attach_head_and_tail(model: ir.Model, *, head: str, upsample: Upsample, tail: str = "channels_first") -> ir.Model:
     """A graph that takes camera frames and gives class maps.
 
     Args:
         model: Prepared or quantized, with its card; left as it is.
         head: `dequantize` moves bytes about and dequantizes them once, the fastest on CPUs; `cast` keeps bytes to
             the first and the last operator, a Cast from and to float, which is all that TensorRT accepts.
+        tail: Where the best class is sought: `channels_first` as the logits lie; `channels_last` after a transposition
+            behind their resize, or `channels_last_early` before it. The fastest differs by library.
         upsample: Size at which the best class is picked: `full`, `half`, or `none` for the logits' own; from
             there the class map grows by nearest neighbour.
 
@@ -46,7 +48,7 @@ def attach_head_and_tail(model: ir.Model, *, head: str, upsample: Upsample) -> i
     whole = model.clone()
     by_cast = head == "cast"
     _attach_head(whole.graph, card, card.size_hw, by_cast=by_cast)
-    _attach_tail(whole.graph, card, card.size_hw, upsample, by_cast=by_cast)
+    _attach_tail(whole.graph, card, card.size_hw, upsample, by_cast=by_cast, tail=tail)
     for tidy in (RemoveUnusedNodesPass(), NameFixPass(), ShapeInferencePass()):
         tidy(whole)
     set_card(whole, msgspec.structs.replace(card, upsample=upsample))
@@ -121,23 +123,28 @@ def _lossless_quantizer(pixels: ir.Value) -> ir.Value | None:
     return readers[0].outputs[0] if same else None
 
 
-def _attach_tail(graph: ir.Graph, card: Card, size_hw: tuple[int, int], upsample: Upsample, *, by_cast: bool) -> None:
+def _attach_tail(
+    graph: ir.Graph, card: Card, size_hw: tuple[int, int], upsample: Upsample, *, by_cast: bool, tail: str
+) -> None:
     logits = graph.outputs[0]
     if logits.name != LOGITS or logits.shape is None:
         raise ModelFileError(f"The graph's output is '{logits.name}'; '{LOGITS}' was expected.")
     batch, channels, height, width = logits.shape.numpy()
     at = tail_size(size_hw, (height, width), upsample)
-    chain = _Chain(graph, logits)
-    if at != (height, width):
-        _resize(chain, "tail.resize", (batch, channels, *at), mode="linear", coordinates=card.upsampling)
+    chain, coordinates = _Chain(graph, logits), card.upsampling
     if card.logit == "threshold":
+        if at != (height, width):
+            _resize(chain, "tail.resize", (batch, channels, *at), mode="linear", coordinates=coordinates)
         chain.then("Greater", "tail.greater", chain.constant("tail.threshold", np.float32(card.threshold)))
+        chain.then("Squeeze", "tail.one", chain.constant("tail.one.axis", [1]))
     else:
-        chain.then("ArgMax", "tail.argmax", axis=1, keepdims=1)
+        _pick_best(chain, (batch, channels, *at), grows=at != (height, width), coordinates=coordinates, tail=tail)
     chain.then("Cast", "tail.cast", to=ir.DataType.FLOAT if by_cast else ir.DataType.UINT8)
     if at != size_hw:
-        _resize(chain, "tail.grow", (batch, 1, *size_hw), mode="nearest", coordinates=card.upsampling)
-    chain.then("Squeeze", "tail.squeeze", chain.constant("tail.axis", [1]))
+        axis = chain.constant("tail.axis", [1])
+        chain.then("Unsqueeze", "tail.unsqueeze", axis)
+        _resize(chain, "tail.grow", (batch, 1, *size_hw), mode="nearest", coordinates=coordinates)
+        chain.then("Squeeze", "tail.squeeze", axis)
     if by_cast:
         chain.then("Cast", "tail.bytes", to=ir.DataType.UINT8)
     class_map = chain.value
@@ -145,6 +152,19 @@ def _attach_tail(graph: ir.Graph, card: Card, size_hw: tuple[int, int], upsample
     class_map.shape = ir.Shape([batch, *size_hw])
     graph.extend(chain.nodes)
     graph.outputs[:] = [class_map]
+
+
+def _pick_best(chain: _Chain, shape: tuple[int, ...], *, grows: bool, coordinates: str, tail: str) -> None:
+    """The best class, `(N, h, w)`, of logits that are resized to `shape`, `(N, C, h, w)`, where it `grows`."""
+    batch, channels, height, width = shape
+    if tail == "channels_last_early":
+        chain.then("Transpose", "tail.transpose", perm=[0, 2, 3, 1])
+        shape = (batch, height, width, channels)
+    if grows:
+        _resize(chain, "tail.resize", shape, mode="linear", coordinates=coordinates)
+    if tail == "channels_last":
+        chain.then("Transpose", "tail.transpose", perm=[0, 2, 3, 1])
+    chain.then("ArgMax", "tail.argmax", axis=1 if tail == "channels_first" else 3, keepdims=0)
 
 
 def _resize(chain: _Chain, name: str, shape: tuple[int, ...], *, mode: str, coordinates: str) -> None:

@@ -72,7 +72,7 @@ def _weights_that_do_not_fit(model: onnx.ModelProto) -> None:
 
 def _class_map_of_another_size(model: onnx.ModelProto) -> None:
     del model.graph.value_info[:]
-    _replace_weight(model, "edgeseg.tail.full", np.array([1, 1, 16, 24], np.int64))
+    _replace_weight(model, "edgeseg.tail.grow.sizes", np.array([1, 1, 16, 24], np.int64))
     model.graph.output[0].type.tensor_type.ClearField("shape")
 
 

@@ -61,9 +61,10 @@ def test_frames_reach_the_graph_unharmed(head: str, pixel_format: PixelFormat, b
 
 @pytest.mark.parametrize("upsampling", ["half_pixel", "align_corners", "asymmetric"])
 @pytest.mark.parametrize("upsample", ["full", "half", "none"])
-def test_the_class_map_is_that_of_upsampled_logits(upsampling: str, upsample: Upsample) -> None:
+@pytest.mark.parametrize("tail", ["channels_first", "channels_last", "channels_last_early"])
+def test_the_class_map_is_that_of_upsampled_logits(upsampling: str, upsample: Upsample, tail: str) -> None:
     model = prepared(msgspec.structs.replace(CARD, upsampling=upsampling))
-    whole = attach_head_and_tail(model, head="cast", upsample=upsample)
+    whole = attach_head_and_tail(model, head="cast", upsample=upsample, tail=tail)
     frame = frames()
     logits = plain_logits(model, frame)[0]
     size = tail_size(SIZE, (logits.shape[1], logits.shape[2]), upsample)
