@@ -219,10 +219,14 @@ def _report(
     if pick is None:
         raise EdgesegError("There was no candidate.")
     row = _full_row(pick)
+    card = pick.engine.card
     kept = "" if pick.verdict == "fail" else str(shelf.folder / pick.engine.path.name)
     return BuildReport(
         engine=kept,
         card=kept and f"{kept}.json",
+        model=card.model,
+        size_hw=card.size_hw or (0, 0),
+        upsample=card.upsample,
         backend=row.backend,
         precision=row.precision,
         dialect=row.dialect,
@@ -236,6 +240,7 @@ def _report(
         float_nodes=row.float_nodes,
         candidates=(*(_full_row(one) for one in tried), *failed),
         warnings=warnings,
+        release=card.measured.get("release", {}),
         seconds=seconds,
     )
 

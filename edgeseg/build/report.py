@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from edgeseg.card import Dialect, Precision
+from edgeseg.card import Dialect, Precision, Upsample
 
 __all__ = ["BuildReport", "CandidateReport", "Gate", "GateKind", "Speed", "Verdict"]
 
@@ -70,6 +70,7 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         engine, card: Paths of what was kept, empty where nothing was.
+        release: What was measured on labelled frames when the model was shipped, for edgeseg's own models.
         int8_convs, total_convs: Convolutions that compute in INT8, and all.
         float_nodes: Convolutions and other heavy operators that stayed in float.
         warnings: What the user should know, a sentence each.
@@ -77,6 +78,9 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: str
     card: str
+    model: str
+    size_hw: tuple[int, int]
+    upsample: Upsample
     backend: str
     precision: Precision
     dialect: Dialect
@@ -90,4 +94,5 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     float_nodes: tuple[str, ...]
     candidates: tuple[CandidateReport, ...]
     warnings: tuple[str, ...]
+    release: dict[str, Any] = {}
     seconds: float

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeseg.cli.options import UPSAMPLE, model_options, recipe_fields
-from edgeseg.cli.report import json_option, print_json, print_table, progress, say
+from edgeseg.cli.report import json_option, points, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from edgeseg.build import BuildReport
@@ -65,6 +65,8 @@ def build(recipe: str | None, out: Path | None, as_json: bool, **options: Any) -
     build_table(report)
     for warning in report.warnings:
         say(f"warning: {warning}")
+    if report.gate.kind == "golden" and report.release:
+        say(_release_line(report.release))
     say(_last_line(report))
 
 
@@ -107,7 +109,16 @@ def _accuracy(gate: Gate | None) -> str:
     if gate is None or gate.kind == "none":
         return "-"
     value = gate.miou if gate.kind == "labels" else gate.agreement
-    return "-" if value is None else f"{100 * value:.2f}"
+    return points(value)
+
+
+def _release_line(release: dict[str, Any]) -> str:
+    gate = release["gate"]
+    return (
+        f"Accuracy was measured when the model was shipped, on {gate['frames']} labelled frames: mIoU "
+        f"{points(gate['miou'])}, float {points(gate['float_miou'])} ({release['backend']} {release['dialect']}). "
+        "Measure yours: --data DIR"
+    )
 
 
 def _last_line(report: BuildReport) -> str:

@@ -74,7 +74,7 @@ def _measured(report: Path) -> dict[str, Any]:
         raise UsageError(
             f"{report} is no JSON of a build on labels.", hint="Make it: edgeseg build --data DIR --json > FILE"
         )
-    return {"release": {name: build[name] for name in ("gate", "backend", "dialect", "verdict")}}
+    return {"release": {name: build[name] for name in ("gate", "backend", "dialect", "upsample", "size_hw", "verdict")}}
 
 
 def _options(words: tuple[str, ...]) -> dict[str, Any]:
