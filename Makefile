@@ -18,7 +18,7 @@ help: ## List the targets
 
 build: $(VENV)/.installed ## Install, build the gated INT8 engine of the default network, segment a street video
 	$(VENV)/bin/edgeseg build --int8 --frames demo://bikes
-	$(VENV)/bin/edgeseg run demo://bikes make-build/overlay.mp4 --still make-build/overlay.png
+	$(VENV)/bin/edgeseg run demo://bikes make-build/overlay.mp4 --still make-build/overlay.png --still-at 160
 	@echo "Made:"
 	@find "$(CURDIR)/engines/build" "$(CURDIR)/make-build" -type f | sort | sed 's/^/  /'
 

@@ -10,7 +10,7 @@ import msgspec
 
 from edgeseg.card import Card
 from edgeseg.catalog import DEFAULT_MODEL, NETWORKS, Network, zoo_models
-from edgeseg.cli.report import json_option, print_json, print_table, say
+from edgeseg.cli.report import json_option, points, print_json, print_table, say
 
 __all__ = ["models"]
 
@@ -59,12 +59,16 @@ def _model_row(name: str, card: Card | None) -> tuple[str, ...]:
     shown = f"{name} (default)" if name == DEFAULT_MODEL else name
     if card is None:
         return shown, "", "", "", ""
-    measured = "\n".join(f"{what}: {_figures(value)}" for what, value in card.measured.items())
-    return shown, card.network, str(card.num_classes), measured, card.licence.get("weights", "")
+    return shown, card.network, str(card.num_classes), _release(card), card.licence.get("weights", "")
 
 
-def _figures(value: Any) -> str:
-    """A measurement in one line: `miou 0.714, frames 101`."""
-    if not isinstance(value, dict):
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-    return ", ".join(f"{key} {_figures(inner)}" for key, inner in value.items() if not isinstance(inner, dict))
+def _release(card: Card) -> str:
+    """What was measured on labelled frames when the model was shipped."""
+    release: dict[str, Any] = card.measured.get("release", {})
+    if not release:
+        return ""
+    gate = release["gate"]
+    return (
+        f"mIoU {points(gate['float_miou'])}, INT8 {points(gate['miou'])} "
+        f"({gate['frames']} frames, --upsample {release['upsample']}, {release['backend']} {release['dialect']})"
+    )

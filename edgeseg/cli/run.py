@@ -25,7 +25,8 @@ __all__ = ["run"]
 @click.option("--engine", help="Path or name of an engine.  [default: the last built]")
 @click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the classes' colours.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
-@click.option("--still", help="Also save the overlay of the middle frame: a .png or .jpg.")
+@click.option("--still", help="Also save the overlay of one frame: a .png or .jpg.")
+@click.option("--still-at", type=click.IntRange(min=0), help="Number of that frame.  [default: the middle one]")
 @json_option
 def run(
     source: str,
@@ -34,6 +35,7 @@ def run(
     opacity: float,
     frames: int | None,
     still: str | None,
+    still_at: int | None,
     as_json: bool,
 ) -> None:
     """Segment the frames of SOURCE and give the result to every SINK.
@@ -41,7 +43,7 @@ def run(
     \b
     SOURCE  an image, a folder of images, a video file, demo://bikes, or a rendered street:
             synthetic://?width=640&height=480&fps=30&frames=100
-    SINK    out.mp4 (overlay video), out.png (overlay of the middle frame), out_%i.jpg (of every frame),
+    SINK    out.mp4 (overlay video), out.png (overlay of one frame), out_%i.jpg (of every frame),
             a folder (class maps as PNG), null:// (nothing).
             Without one: SOURCE-overlay.mp4 in the current folder, or .png for an image.
 
@@ -57,7 +59,7 @@ def run(
     from edgeseg.build import find_engine
 
     with stopped_by_interrupt("Finishing what was begun") as stop:
-        report = _segment(find_engine(engine), source, sinks, still, opacity, frames, stop)
+        report = _segment(find_engine(engine), source, sinks, still, still_at, opacity, frames, stop)
         interrupted = stop()
     print_json("run", report) if as_json else _tell(report)
     if interrupted:
@@ -69,6 +71,7 @@ def _segment(
     uri: str,
     sinks: Sequence[str],
     still: str | None,
+    still_at: int | None,
     opacity: float,
     limit: int | None,
     stop: Callable[[], bool],
@@ -82,7 +85,8 @@ def _segment(
         source = stack.enter_context(contextlib.closing(open_source(uri, stop=stop)))
         total = min((count for count in (limit, source.total) if count is not None), default=None)
         words = [*(sinks or [f"{source.name}-overlay.{'png' if source.total == 1 else 'mp4'}"]), *filter(None, [still])]
-        opened = [open_sink(word, source, labels, total=total) for word in words]
+        at = still_at if still_at is not None or total is None else total // 2
+        opened = [open_sink(word, source, labels, still=at) for word in words]
         session = stack.enter_context(load_session(engine))
         update = stack.enter_context(progress(f"Segmenting {source.name}"))
 

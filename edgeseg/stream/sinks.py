@@ -65,15 +65,15 @@ class Sink(Protocol):
         ...
 
 
-def open_sink(uri: str, source: Source, labels: LabelSet, *, total: int | None = None) -> Sink:
+def open_sink(uri: str, source: Source, labels: LabelSet, *, still: int | None = None) -> Sink:
     """The sink that `uri` means.
 
     Args:
-        uri: `out.mp4` for an overlay video; `out.png` or `out.jpg` for the overlay of the middle frame;
+        uri: `out.mp4` for an overlay video; `out.png` or `out.jpg` for the overlay of one frame;
             `out_%i.jpg` for all of them; a folder for class maps; `null://` for nothing. `file://` may be before.
         source: Its frame rate is the video's, and its files are never written over.
         labels: Classes and their colours.
-        total: How many frames will come as far as is known.
+        still: Number of the frame that `out.png` shows, counted from 0; None for one in the second half.
 
     Raises:
         UsageError: There is no such kind of sink, or it would write into its source.
@@ -88,7 +88,7 @@ def open_sink(uri: str, source: Source, labels: LabelSet, *, total: int | None =
     if suffix == ".mp4":
         return VideoSink(path, source.fps or 25.0)
     if suffix in _IMAGES:
-        return NumberedImages(path) if "%i" in path.name else StillImage(path, total)
+        return NumberedImages(path) if "%i" in path.name else StillImage(path, still)
     return ClassMapFolder(path, labels)
 
 
@@ -175,23 +175,23 @@ class VideoSink:
 
 
 class StillImage:
-    """The overlay of the middle frame; of a source without a known end, that of a frame in its second half."""
+    """The overlay of one frame."""
 
     wants: Literal["overlay", "class_map"] = "overlay"
 
-    def __init__(self, path: Path, total: int | None = None) -> None:
-        """`total`: how many frames will come as far as is known."""
+    def __init__(self, path: Path, at: int | None = None) -> None:
+        """`at`: number of the frame, counted from 0; None keeps one in the second half, wherever the end is."""
         self.output = str(path)
         self._path = path
-        self._middle = total // 2 if total is not None else None
+        self._at = at
         self._frames = 0
         self._kept: UInt8 | None = None
 
     def write(self, captured: Captured, picture: UInt8) -> None:
-        """See `Sink.write`. Frames whose number is a power of two stand in, should the middle never come."""
+        """See `Sink.write`. Frames whose number is a power of two stand in, should that one never come."""
         number, self._frames = self._frames, self._frames + 1
-        stand_in = number & (number - 1) == 0 and (self._middle is None or number < self._middle)
-        if number == self._middle or stand_in:
+        stand_in = number & (number - 1) == 0 and (self._at is None or number < self._at)
+        if number == self._at or stand_in:
             self._kept = picture.copy()
 
     def close(self) -> None:

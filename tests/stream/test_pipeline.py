@@ -156,7 +156,7 @@ def test_the_report_tells_times_stages_and_outputs(tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     with make_session() as session:
         source = open_source(f"{SMALL}&frames=6")
-        sinks = [open_sink(str(tmp_path / name), source, LABELS, total=6) for name in ("a.mp4", "maps", "b.png")]
+        sinks = [open_sink(str(tmp_path / name), source, LABELS, still=3) for name in ("a.mp4", "maps", "b.png")]
         sinks.append(open_sink("null://", source, LABELS))
         report = run_stream(session, source, sinks, on_progress=lambda done, total: told.append((done, total)))
     assert report.outputs == [str(tmp_path / name) for name in ("a.mp4", "maps", "b.png")]
