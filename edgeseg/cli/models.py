@@ -33,7 +33,12 @@ def models(as_json: bool) -> None:
         return
     print_table("Networks", ("name", "parameters", "papers", "published"), [_network_row(net) for net in NETWORKS])
     columns = ("name", "network", "classes", "measured", "licence of the weights")
-    print_table("Models that edgeseg ships", columns, [_model_row(name, card) for name, card in shipped.items()])
+    print_table(
+        "Models that edgeseg ships",
+        columns,
+        [_model_row(name, card) for name, card in shipped.items()],
+        whole=("name",),
+    )
 
 
 def _card(path: Path) -> Card | None:
