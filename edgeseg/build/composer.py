@@ -74,6 +74,8 @@ def build_engine(
         tried, failed = _build_all(candidates, prepared, calibration, recipe, room, on_progress)
         _measure(tried, frames, recipe, stack, lambda share, note: on_progress(0.5 + 0.5 * share, note))
         pick = _pick(tried)
+        if pick is not None and pick.verdict == "unmeasured":
+            warnings = (*warnings, f"The engine is kept unmeasured: {pick.reason}.")
         report = _report(pick, tried, failed, calibration, warnings, shelf, time.perf_counter() - started)
         if pick is None or pick.verdict == "fail":
             raise _refusal(report, recipe)

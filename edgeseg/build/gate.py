@@ -20,7 +20,7 @@ from edgeseg.data.resize import frame_for_card
 from edgeseg.data.scene import Scene
 from edgeseg.errors import UsageError
 from edgeseg.evaluate import Agreement, class_maps, confident_pixels, evaluate_frames, miou_drop
-from edgeseg.evaluate.agreement import MIN_CLASS_IOU, MIN_SHARE
+from edgeseg.evaluate.agreement import MIN_CLASS_IOU, MIN_CONFIDENT, MIN_SHARE
 
 __all__ = ["GateFrames", "Judge", "check_limits", "gate_frames", "golden_frame", "verdict_of"]
 
@@ -162,7 +162,8 @@ class Judge:
         return Gate(
             kind=self.frames.kind,
             frames=agreement.frames,
-            agreement=agreement.confident_share(),
+            agreement=agreement.confident_share() if agreement.confident.counts.any() else None,
+            confident=agreement.confident_part(),
             class_agreement=self._by_class(agreement.class_iou()),
         )
 
@@ -185,9 +186,12 @@ class Judge:
 def verdict_of(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:
     """The verdict on a gate's figures, and a sentence that gives the reason."""
     if gate.kind == "none":
-        return "unmeasured", "there were no frames to judge on"
+        return "unmeasured", "there were no frames to judge on (give --frames or --data)"
     if gate.kind == "labels":
         return _verdict_on_labels(gate, recipe)
+    if gate.confident is not None and gate.confident < MIN_CONFIDENT:
+        part = f"float is confident of {100 * gate.confident:.2f} % of the pixels"
+        return "unmeasured", f"{part}, too few to judge by (is the network trained, and --mean right?)"
     share = gate.agreement if gate.agreement is not None else 0.0
     name, iou = min(gate.class_agreement.items(), key=lambda item: item[1], default=("", 1.0))
     if not share >= MIN_SHARE:

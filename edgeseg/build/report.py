@@ -22,7 +22,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         frames: That it was judged on.
         drop: `float_miou - miou`, with its 95 % interval.
         class_drop: Drop of IoU by class, for the classes that count.
-        agreement: Share of confident pixels with float's class.
+        agreement: Share of confident pixels with float's class; None where no pixel is confident.
+        confident: Share of all pixels that float is confident of.
         class_agreement: IoU against float by class, for the classes that count.
     """
 
@@ -34,6 +35,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     drop_ci95: tuple[float, float] | None = None
     class_drop: dict[str, float] = {}
     agreement: float | None = None
+    confident: float | None = None
     class_agreement: dict[str, float] = {}
 
 

@@ -12,7 +12,7 @@ from edgeseg.card import Upsampling
 from edgeseg.evaluate.confusion import ConfusionMatrix
 from edgeseg.evaluate.drop import COUNTING_SHARE
 
-__all__ = ["CONFIDENT", "MIN_CLASS_IOU", "MIN_SHARE", "Agreement", "confidence_margin"]
+__all__ = ["CONFIDENT", "MIN_CLASS_IOU", "MIN_CONFIDENT", "MIN_SHARE", "Agreement", "confidence_margin"]
 
 ClassMap = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
@@ -22,6 +22,8 @@ Float64 = npt.NDArray[np.float64]
 CONFIDENT = 0.3
 #: Share of confident pixels that must be equal, and IoU against float that each class that counts must have.
 MIN_SHARE, MIN_CLASS_IOU = 0.96, 0.80
+#: With a smaller share of confident pixels than this, agreement on them tells nothing.
+MIN_CONFIDENT = 0.01
 #: Rows of full size that are worked on at once, so that memory stays small with many classes.
 BAND = 64
 
@@ -61,6 +63,10 @@ class Agreement:
     def confident_share(self) -> float:
         """Share of the confident pixels with the same class, 0 to 1; NaN where none is confident."""
         return self.confident.pixel_accuracy()
+
+    def confident_part(self) -> float:
+        """Share of all pixels that the float engine is confident of, 0 to 1."""
+        return float(self.confident.counts.sum() / max(1, int(self.every.counts.sum())))
 
     def class_iou(self) -> Float64:
         """`(C,)` IoU against the reference on confident pixels; NaN for classes with at most 1 % of them."""

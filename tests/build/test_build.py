@@ -19,6 +19,8 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+import onnx_ir as ir
+
 from edgeseg.build import BuildRecipe, find_engine, load_session
 from edgeseg.build.recipe import preprocess_of
 from edgeseg.build.shelf import golden_paths
@@ -146,6 +148,18 @@ def test_without_frames_the_engine_is_kept_unmeasured_and_does_not_lead(edgeseg:
     assert (ran.code, ran.report["verdict"], ran.report["gate"]["kind"]) == (0, "unmeasured", "none")
     assert Path(ran.report["engine"]).is_file()
     assert find_engine(None, built).path == before
+
+
+def test_a_network_that_is_nowhere_confident_is_not_judged(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    graph = foreign(Shape())
+    classifier = graph.graph.outputs[0].producer().inputs[0].producer()
+    for value in classifier.inputs[1:]:
+        value.const_value = ir.tensor(value.const_value.numpy() / 1000, name=value.name)
+    save_graph(graph, tmp_path / "vague.onnx")
+    words = ("--int8", *IMAGENET, *QUICK, "--calib", stock / "frames", "-o", tmp_path / "engines")
+    ran = edgeseg("build", tmp_path / "vague.onnx", *words)
+    assert (ran.code, ran.report["verdict"], ran.report["gate"]["confident"]) == (0, "unmeasured", 0.0), ran.err
+    assert "unmeasured: float is confident of 0.00 %" in ran.report["warnings"][-1]
 
 
 @pytest.mark.parametrize(
