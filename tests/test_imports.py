@@ -119,3 +119,13 @@ def test_contributing_shows_the_same_floors() -> None:
     text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
     rows = [line.split("|")[2] for line in text[text.index("| floor |") :].splitlines()[2:] if line.startswith("|")]
     assert [set(row.replace("`", "").split()) for row in rows] == list(FLOORS)
+
+
+def test_running_an_engine_imports_nothing_of_what_builds_one() -> None:
+    code = (
+        "import sys; from edgeseg.build import find_engine, load_session; import edgeseg.stream, edgeseg.evaluate; "
+        "print(*{'torch', 'onnxscript', 'onnx_ir', 'onnxruntime.quantization'} & set(sys.modules))"
+    )
+    pytest.importorskip("cv2")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
