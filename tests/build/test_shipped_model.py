@@ -1,0 +1,120 @@
+"""The shipped model on real frames: what the README promises of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+import onnx_ir as ir
+import onnxruntime
+
+from edgeseg.backends import BACKENDS, open_backend
+from edgeseg.backends.base import Engine
+from edgeseg.build.candidates import Candidate, build_candidate
+from edgeseg.build.prepared import open_prepared
+from edgeseg.build.recipe import BuildRecipe
+from edgeseg.catalog import DEFAULT_MODEL, zoo_model, zoo_ranges
+from edgeseg.cli import main
+from edgeseg.data.calibration import open_frames
+from edgeseg.data.labelled import find_data_set, open_labelled
+from edgeseg.data.resize import resize_frame
+from edgeseg.errors import EdgesegError, MissingDependency, UsageError
+from edgeseg.evaluate import evaluate_session
+from edgeseg.graph.io import graph_card, graph_sha256, load_graph
+from edgeseg.quantize.dialects import quantize_onnx
+from edgeseg.quantize.ranges import check_ranges, load_ranges
+
+RECIPE = BuildRecipe(upsample="full")
+
+
+def camvid() -> Path:
+    try:
+        return find_data_set("camvid")
+    except UsageError as error:
+        pytest.skip(error.message)
+
+
+def real_frames(source: str) -> Iterator[np.ndarray]:
+    if source == "camvid":
+        source = str(camvid() / "val/images")
+    try:
+        frames = open_frames(source, limit=6)
+    except MissingDependency as error:
+        pytest.skip(error.message)
+    return (frame for _, frame in frames)
+
+
+@pytest.fixture(scope="module")
+def prepared() -> ir.Model:
+    return open_prepared(RECIPE)[1]
+
+
+def float_engine(prepared: ir.Model, name: str, folder: Path) -> Engine:
+    try:
+        backend = open_backend(name)
+    except EdgesegError as error:
+        pytest.skip(error.message)
+    candidate = Candidate(backend, "fp32", "float", "candidate")
+    return build_candidate(candidate, prepared, None, RECIPE, folder)[0]
+
+
+@pytest.mark.parametrize("source", ["camvid", "demo://bikes"])
+@pytest.mark.parametrize("name", [name for name in BACKENDS if name != "fake"])
+def test_a_float_engine_equals_the_plain_pipeline(name: str, source: str, prepared: ir.Model, tmp_path: Path) -> None:
+    """Plain: numpy preprocessing, the float graph as it is shipped with its bilinear upsampling, argmax."""
+    plain = onnxruntime.InferenceSession(zoo_model(DEFAULT_MODEL), providers=["CPUExecutionProvider"])
+    engine = float_engine(prepared, name, tmp_path)
+    equal = []
+    with open_backend(name).load(engine) as session:
+        for frame in real_frames(source):
+            small = resize_frame(frame, (360, 480), engine.card.preprocess.resize)
+            image = (small[..., ::-1].astype(np.float32) - 128) / 128
+            logits = plain.run(None, {"image": np.ascontiguousarray(image.transpose(2, 0, 1)[None])})[0]
+            equal.append((session.infer(small[None])[0] == logits[0].argmax(0)).mean())
+    assert len(equal) == 6
+    assert np.mean(equal) >= 0.9999
+
+
+def test_its_accuracy_on_camvid_is_what_its_card_says(prepared: ir.Model, tmp_path: Path) -> None:
+    frames = open_labelled(camvid() / "val", 11)
+    with open_backend("onnxruntime").load(float_engine(prepared, "onnxruntime", tmp_path)) as session:
+        matrix = evaluate_session(session, islice(frames, 0, None))
+    assert matrix.miou() >= 0.71
+    card = graph_card(load_graph(zoo_model(DEFAULT_MODEL)))
+    assert card is not None
+    released = card.measured["release"]["gate"]
+    assert released["frames"] == len(frames)
+    assert matrix.miou() == pytest.approx(released["float_miou"], abs=0.005), "the card's is at --upsample half"
+
+
+def test_its_ranges_are_of_its_weights(prepared: ir.Model) -> None:
+    assert check_ranges(load_ranges(zoo_ranges(zoo_model(DEFAULT_MODEL))), prepared) == ""
+
+
+def test_its_card_tells_whose_data_it_saw() -> None:
+    card = graph_card(load_graph(zoo_model(DEFAULT_MODEL)))
+    assert card is not None
+    assert "research" in card.licence["weights"] and "CamVid" in card.licence["data"]
+
+
+@pytest.mark.parametrize("dialect", ["u8-asym", "u8-asym-reduced", "s8-sym"])
+def test_its_quantized_graphs_are_always_the_same(prepared: ir.Model, dialect: str) -> None:
+    ranges = load_ranges(zoo_ranges(zoo_model(DEFAULT_MODEL)))
+    first, second = (graph_sha256(quantize_onnx(prepared, ranges, dialect=dialect)) for _ in range(2))  # type: ignore[arg-type]
+    assert first == second
+
+
+@pytest.mark.slow
+def test_int8_of_the_picked_backend_keeps_its_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--upsample", "full", "--data", str(camvid()), "--gate-frames", "101", "-o", str(tmp_path), "--json"]
+    assert main(["build", "--int8", *words]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["gate"]["drop"] <= 0.005
