@@ -17,10 +17,12 @@ __all__ = [
     "KEY",
     "Card",
     "Dialect",
+    "Head",
     "PixelFormat",
     "Precision",
     "Preprocess",
     "Resize",
+    "TailLayout",
     "Upsample",
     "Upsampling",
     "card_path",
@@ -38,6 +40,11 @@ Precision = Literal["fp32", "bf16", "fp16", "int8"]
 Dialect = Literal["float", "u8-asym", "u8-asym-reduced", "s8-sym"]
 Upsample = Literal["full", "half", "none"]
 Upsampling = Literal["align_corners", "half_pixel", "asymmetric"]
+#: How frames enter a graph: `dequantize` moves bytes and dequantizes them once, `cast` casts first and last, which is
+#: all that TensorRT accepts.
+Head = Literal["dequantize", "cast"]
+#: Where the best class is sought: as the logits lie, or channels last, transposed behind or before their resize.
+TailLayout = Literal["channels_first", "channels_last", "channels_last_early"]
 Triple = tuple[float, float, float]
 Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
@@ -119,6 +126,19 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     tools: dict[str, str] = {}
     measured: dict[str, Any] = {}
     licence: dict[str, str] = {}
+
+    @property
+    def fixed_size_hw(self) -> tuple[int, int]:
+        """Height and width of the input of a graph or engine that has a fixed one.
+
+        Raises:
+            ModelFileError: It is still symbolic.
+        """
+        if self.size_hw is None:
+            raise ModelFileError(
+                f"The input size of {self.model} is not fixed yet.", hint="Build it: edgeseg build MODEL"
+            )
+        return self.size_hw
 
     @property
     def num_classes(self) -> int:

@@ -8,7 +8,7 @@ import msgspec
 
 from edgeseg.errors import UsageError, nearest
 
-__all__ = ["DEFAULT_MODEL", "NETWORKS", "Network", "Published", "zoo_model", "zoo_models", "zoo_ranges"]
+__all__ = ["DEFAULT_MODEL", "NETWORKS", "Network", "Published", "ranges_beside", "zoo_model", "zoo_models"]
 
 #: The shipped model that commands take when none is named.
 DEFAULT_MODEL = "liteseg-efficientnet-lite0-camvid"
@@ -89,6 +89,6 @@ def zoo_model(name: str, folder: Path = ZOO) -> Path:
     return models[name]
 
 
-def zoo_ranges(model: Path) -> Path:
-    """Where the ranges of a shipped model lie, beside its ONNX file."""
+def ranges_beside(model: Path) -> Path:
+    """Where the ranges of a model lie, beside its ONNX file."""
     return model.with_suffix(".ranges.npz")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.catalog import DEFAULT_MODEL, NETWORKS, Network, zoo_model, zoo_models, zoo_ranges
+from edgeseg.catalog import DEFAULT_MODEL, NETWORKS, Network, ranges_beside, zoo_model, zoo_models
 from edgeseg.errors import UsageError
 
 
@@ -30,7 +30,7 @@ def test_a_shipped_model_is_found_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "a-net.ranges.npz").write_bytes(b"ranges")
     assert list(zoo_models(tmp_path)) == ["a-net", "b-net"]
     assert zoo_model("b-net", tmp_path) == tmp_path / "b-net.onnx"
-    assert zoo_ranges(tmp_path / "a-net.onnx") == tmp_path / "a-net.ranges.npz"
+    assert ranges_beside(tmp_path / "a-net.onnx") == tmp_path / "a-net.ranges.npz"
 
 
 def test_a_misspelt_model_is_answered_with_the_nearest_name(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_the_default_model_is_shipped_with_its_ranges_and_its_card() -> None:
     from edgeseg.graph.io import graph_card, load_graph
 
     path = zoo_model(DEFAULT_MODEL)
-    assert zoo_ranges(path).is_file()
+    assert ranges_beside(path).is_file()
     card = graph_card(load_graph(path))
     assert card is not None and card.model == DEFAULT_MODEL
     assert card.network in {network.name for network in NETWORKS}

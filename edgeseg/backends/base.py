@@ -5,22 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from edgeseg.backends.session import Output, Session
-from edgeseg.card import Card, Dialect, Precision, read_card, write_card
+from edgeseg.card import Card, Dialect, Head, Precision, TailLayout, read_card, write_card
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError
 from edgeseg.files import atomic_path, sha256_bytes, sha256_file
 
-__all__ = ["Backend", "Engine", "EngineOptions", "Head", "Tail"]
-
-#: How the uint8 frame enters the graph: `dequantize` (transpose bytes, one DequantizeLinear), or
-#: `cast` (Cast first, all that TensorRT accepts).
-Head = Literal["dequantize", "cast"]
-#: Where the best class is sought: as the logits lie, or channels last, transposed behind or before their resize.
-Tail = Literal["channels_first", "channels_last", "channels_last_early"]
+__all__ = ["Backend", "Engine", "EngineOptions"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class Backend(ABC):
     dialects: tuple[Dialect, ...]
     floats: tuple[Precision, ...] = ("fp32",)
     head: Head = "dequantize"
-    tail: Tail = "channels_first"
+    tail: TailLayout = "channels_first"
 
     @abstractmethod
     def version(self) -> str:

@@ -49,7 +49,7 @@ class FakeSession(WorkerSession):
     """
 
     def __init__(self, card: Card, output: Output) -> None:
-        height, width = card.size_hw or (0, 0)
+        height, width = card.fixed_size_hw
         shape = (card.batch, height, width)
         logits = (card.batch, card.num_classes, height, width)
         frames = (*shape, len(card.preprocess.pixel_format))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edgeseg.backends import Engine, Session, open_backend
 from edgeseg.bench.latency import stages
 from edgeseg.bench.record import Timing, timing
-from edgeseg.build.shelf import load_session
+from edgeseg.build.store import load_session
 from edgeseg.data.labelled import LabelledFrames
 from edgeseg.data.scene import Scene
 from edgeseg.errors import UsageError

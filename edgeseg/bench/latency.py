@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgeseg import __version__
 from edgeseg.backends import Engine, Session, open_backend
 from edgeseg.bench.record import EngineRecord, Environment, Record, Settings, timing
-from edgeseg.build.shelf import load_session
+from edgeseg.build.store import load_session
 from edgeseg.data.resize import frame_for_card
 from edgeseg.data.scene import Scene
 from edgeseg.device import describe_device

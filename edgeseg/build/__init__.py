@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgeseg.build.composer import build_engine
     from edgeseg.build.recipe import BuildRecipe
     from edgeseg.build.report import BuildReport
-    from edgeseg.build.shelf import find_engine, load_session
+    from edgeseg.build.store import find_engine, load_session
 
 __all__ = ["BuildRecipe", "BuildReport", "build_engine", "find_engine", "load_session"]
 
@@ -21,8 +21,8 @@ _HOMES = {
     "BuildRecipe": "recipe",
     "BuildReport": "report",
     "build_engine": "composer",
-    "find_engine": "shelf",
-    "load_session": "shelf",
+    "find_engine": "store",
+    "load_session": "store",
 }
 
 

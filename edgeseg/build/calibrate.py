@@ -10,12 +10,12 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.build.source import Source
+from edgeseg.build.source import OpenedModel
 from edgeseg.card import Card
 from edgeseg.data.calibration import FrameSet, open_frames
 from edgeseg.data.resize import frame_for_card
-from edgeseg.errors import ModelFileError, UsageError
-from edgeseg.graph.io import graph_card
+from edgeseg.errors import UsageError
+from edgeseg.graph.io import require_card
 from edgeseg.quantize.measure import measure_ranges
 from edgeseg.quantize.ranges import Ranges, check_ranges, load_ranges
 
@@ -33,18 +33,16 @@ class Calibration:
 
     Attributes:
         ranges: None for float engines.
-        frames: That they were measured on, where that was done now.
         held_out: Frames of the same source that were not calibrated on.
         warnings: Sentences.
     """
 
     ranges: Ranges | None = None
-    frames: FrameSet | None = None
     held_out: FrameSet | None = None
     warnings: tuple[str, ...] = ()
 
 
-def calibrate(recipe: BuildRecipe, source: Source, prepared: ir.Model, on_progress: OnProgress) -> Calibration:
+def calibrate(recipe: BuildRecipe, model: OpenedModel, prepared: ir.Model, on_progress: OnProgress) -> Calibration:
     """The ranges that a recipe asks for.
 
     Raises:
@@ -55,14 +53,14 @@ def calibrate(recipe: BuildRecipe, source: Source, prepared: ir.Model, on_progre
         return Calibration()
     if recipe.calib:
         return _measure(recipe, prepared, on_progress)
-    if source.ranges is None:
+    if model.ranges is None:
         raise UsageError(
             f"INT8 needs the ranges of {recipe.model}'s tensors, and no ranges lie beside it.",
             hint="Measure them on a hundred frames like those of the camera: --calib FOLDER|VIDEO",
         )
-    ranges = load_ranges(source.ranges)
+    ranges = load_ranges(model.ranges)
     warning = check_ranges(ranges, prepared)
-    return Calibration(ranges, warnings=(warning,) if warning else ())
+    return Calibration(ranges, warnings=((warning,) if warning else ()) + warn_of_few(ranges))
 
 
 def _measure(recipe: BuildRecipe, prepared: ir.Model, on_progress: OnProgress) -> Calibration:
@@ -70,31 +68,35 @@ def _measure(recipe: BuildRecipe, prepared: ir.Model, on_progress: OnProgress) -
     held_out = None
     if not recipe.data and not recipe.frames and len(frames) >= HOLD_OUT:
         held_out = frames.choose(every=HOLD_OUT)
-        frames = frames.without(held_out)
+        frames = frames.without(held_out.keys)
     if not len(frames):
         raise UsageError(f"All frames of {recipe.calib} are the same picture.", hint="Calibrate on varied frames.")
     ranges = calibrate_on(frames, prepared, on_progress)
-    few = f"Only {len(frames)} frames were calibrated on; a hundred varied ones are better."
-    return Calibration(ranges, frames, held_out, (few,) if len(frames) < LEAST_FRAMES else ())
+    return Calibration(ranges, held_out, warn_of_few(ranges))
+
+
+def warn_of_few(ranges: Ranges) -> tuple[str, ...]:
+    """A warning where ranges come from too few frames to be trusted."""
+    if ranges.frames >= LEAST_FRAMES:
+        return ()
+    return (f"Only {ranges.frames} frames were calibrated on; a hundred varied ones are better.",)
 
 
 def calibrate_on(frames: FrameSet, prepared: ir.Model, on_progress: OnProgress) -> Ranges:
     """Ranges of a prepared graph on frames, told frame by frame."""
-    card = graph_card(prepared)
-    if card is None:
-        raise ModelFileError("The prepared graph has no card.")
+    card = require_card(prepared)
 
     def tell(done: int) -> None:
         on_progress(done / len(frames), f"calibrate, frame {done} of {len(frames)}")
 
-    return measure_ranges(prepared, pixels_of(frames, card), calibration_sha256=frames.sha256, on_frame=tell)
+    return measure_ranges(
+        prepared, pixels_of(frames, card), calibration_sha256=frames.sha256, frame_keys=frames.keys, on_frame=tell
+    )
 
 
 def pixels_of(frames: FrameSet, card: Card) -> Iterator[npt.NDArray[np.float32]]:
     """What a prepared graph takes, `(N, 3, h, w)` float32 frame - 128, of each frame."""
-    if card.size_hw is None:
-        raise ModelFileError("The prepared graph's size is not fixed.")
-    slot = np.empty((*card.size_hw, len(card.preprocess.pixel_format)), np.uint8)
+    slot = np.empty((*card.fixed_size_hw, len(card.preprocess.pixel_format)), np.uint8)
     for _, frame in frames:
         frame_for_card(frame, card.preprocess, slot)
         pixels = slot[..., :3].transpose(2, 0, 1).astype(np.float32) - np.float32(128)

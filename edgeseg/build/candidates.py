@@ -14,11 +14,11 @@ from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Dialect, Precision
 from edgeseg.errors import MissingDependency, UsageError
 from edgeseg.graph.attach import attach_head_and_tail
-from edgeseg.graph.io import graph_card, graph_sha256, save_graph
+from edgeseg.graph.io import graph_sha256, require_card, save_graph
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.ranges import Ranges
 
-__all__ = ["Candidate", "build_candidate", "count_convs", "plan"]
+__all__ = ["Built", "Candidate", "build_candidate", "count_convs", "plan"]
 
 HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -33,13 +33,36 @@ class Candidate:
     role: Literal["candidate", "reference"]
 
     @property
+    def is_baseline(self) -> bool:
+        """It is float32 on ONNX Runtime, which all others are compared with."""
+        return (self.backend.name, self.precision, self.dialect) == ("onnxruntime", "fp32", "float")
+
+    @property
     def name(self) -> str:
         """Unique among the candidates of a build."""
         return f"{self.backend.name} {self.precision} {self.dialect}"
 
 
+@dataclass(frozen=True)
+class Built:
+    """A candidate's engine.
+
+    Attributes:
+        graph_sha256: Canonical hash of the graph that it was built from.
+        int8_convs, total_convs: Convolutions with Q/DQ on input and weights, and all.
+        float_nodes: Convolutions and other heavy operators without.
+    """
+
+    candidate: Candidate
+    engine: Engine
+    graph_sha256: str
+    int8_convs: int
+    total_convs: int
+    float_nodes: tuple[str, ...]
+
+
 def plan(recipe: BuildRecipe) -> list[Candidate]:
-    """What to build, references first, then the candidates with the likeliest fastest first.
+    """What to build: the baseline first, then other references, then candidates with the likeliest fastest first.
 
     Raises:
         UsageError: No backend asked for runs that precision.
@@ -63,7 +86,7 @@ def plan(recipe: BuildRecipe) -> list[Candidate]:
             f"{names} can't run {recipe.precision} on this machine.",
             hint="Possible here: " + ", ".join(f"--{precision}" for precision in possible) + ".",
         )
-    return [*_references(backends, wanted), *wanted]
+    return sorted([*_references(backends, wanted), *wanted], key=lambda one: not one.is_baseline)
 
 
 def _references(backends: list[Backend], wanted: list[Candidate]) -> list[Candidate]:
@@ -77,45 +100,43 @@ def _references(backends: list[Backend], wanted: list[Candidate]) -> list[Candid
         for precision in backend.floats
     ]
     taken = {candidate.name for candidate in wanted}
-    references = [candidate for candidate in everything if candidate.name not in taken]
-    return sorted(references, key=lambda one: (one.backend.name, one.precision) != ("onnxruntime", "fp32"))
+    return [candidate for candidate in everything if candidate.name not in taken]
 
 
 def build_candidate(
     candidate: Candidate, prepared: ir.Model, ranges: Ranges | None, recipe: BuildRecipe, folder: Path
-) -> tuple[Engine, str]:
+) -> Built:
     """Build one engine in `folder`.
 
-    Returns:
-        The engine, and the canonical hash of the graph that it was built from.
+    Raises:
+        UsageError: INT8 without ranges, or no such calibrator or node.
+        ModelFileError: The library refuses the graph.
     """
     graph = prepared
     if candidate.dialect != "float":
         if ranges is None:
-            raise UsageError("INT8 needs ranges.")
+            raise UsageError("INT8 needs ranges.", hint="Measure them: --calib FOLDER|VIDEO")
         graph = quantize_onnx(
             prepared, ranges, dialect=candidate.dialect, calibrator=recipe.calibrator, keep_float=recipe.keep_float
         )
-    head = "cast" if candidate.dialect == "s8-sym" else candidate.backend.head
-    whole = attach_head_and_tail(graph, head=head, tail=candidate.backend.tail, upsample=recipe.upsample)
-    card = graph_card(whole)
-    if card is None:
-        raise UsageError("The graph has lost its card.")
+    backend = candidate.backend
+    whole = attach_head_and_tail(graph, head=backend.head, tail=backend.tail, upsample=recipe.upsample)
+    card = require_card(whole)
     digest = graph_sha256(whole)
-    height, width = card.size_hw or (0, 0)
-    stem = f"{card.model}-{height}x{width}-{candidate.precision}-{candidate.backend.name}"
-    room = folder / candidate.name.replace(" ", "-")
-    room.mkdir()
-    source = room / "source.onnx"
+    height, width = card.fixed_size_hw
+    own = folder / candidate.name.replace(" ", "-")
+    own.mkdir()
+    source = own / "source.onnx"
     save_graph(whole, source, msgspec.structs.replace(card, made_from={**card.made_from, "engine_graph": digest}))
     options = EngineOptions(precision=candidate.precision if candidate.dialect == "float" else "fp32")
-    engine = candidate.backend.build(source, room / f"{stem}{candidate.backend.suffix}", options)
+    name = f"{card.model}-{height}x{width}-{candidate.precision}-{backend.name}{backend.suffix}"
+    engine = backend.build(source, own / name, options)
     source.unlink()
-    return engine, digest
+    return Built(candidate, engine, digest, *count_convs(whole))
 
 
 def count_convs(engine_graph: ir.Model) -> tuple[int, int, tuple[str, ...]]:
-    """INT8 convolutions, all convolutions, and the names of heavy operators in float, of a Q/DQ graph."""
+    """Convolutions with Q/DQ on input and weights, all convolutions, and the names of heavy operators without."""
     convs = [node for node in engine_graph.graph if node.op_type in ("Conv", "ConvTranspose")]
     quantized = [node for node in convs if _is_quantized(node)]
     floats = tuple(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,8 @@ from edgeseg.build.calibrate import Calibration
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Gate, GateKind, Verdict
 from edgeseg.card import Card
-from edgeseg.data.calibration import FrameSet, open_frames
-from edgeseg.data.labelled import LabelledFrames, find_data_set, open_labelled
+from edgeseg.data.calibration import FrameSet, image_key, open_frames
+from edgeseg.data.labelled import LabelledFrames, open_validation
 from edgeseg.data.resize import frame_for_card
 from edgeseg.data.scene import Scene
 from edgeseg.errors import UsageError
@@ -27,7 +26,7 @@ __all__ = ["GateFrames", "Judge", "check_limits", "gate_frames", "golden_frame",
 UInt8 = npt.NDArray[np.uint8]
 #: Points, where nothing else is asked for.
 MAX_DROP, MAX_CLASS_DROP = 0.5, 2.0
-GOLDEN_FRAMES = 8
+GOLDEN_FRAMES, GATE_FRAMES = 8, 100
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,11 @@ def gate_frames(recipe: BuildRecipe, card: Card, calibration: Calibration, *, sh
     if recipe.data:
         return _labelled(recipe, card, calibration)
     if recipe.frames:
-        return _plain(open_frames(recipe.frames, limit=recipe.gate_frames), calibration)
+        return _plain(open_frames(recipe.frames, limit=recipe.gate_frames or GATE_FRAMES), calibration)
     if calibration.held_out is not None:
         return GateFrames("agreement", plain=calibration.held_out)
     if shipped:
-        height, width = _size(card)
+        height, width = card.fixed_size_hw
         return GateFrames(
             "golden", plain=open_frames(f"synthetic://?width={width}&height={height}&frames={GOLDEN_FRAMES}")
         )
@@ -89,43 +88,41 @@ def gate_frames(recipe: BuildRecipe, card: Card, calibration: Calibration, *, sh
 
 
 def _labelled(recipe: BuildRecipe, card: Card, calibration: Calibration) -> GateFrames:
-    root = Path(recipe.data) if Path(recipe.data).is_dir() else find_data_set(recipe.data)
-    root = root if (root / "images").is_dir() else root / "val"
-    every = open_labelled(root, card.num_classes)
-    chosen = np.linspace(0, len(every) - 1, min(len(every), recipe.gate_frames)).round().astype(int)
-    labelled = LabelledFrames(tuple(every.pairs[index] for index in chosen), every.num_classes)
-    warnings: tuple[str, ...] = ()
-    if calibration.frames is not None:
-        images = open_frames(root / "images")
-        seen = len(images) - len(images.without(calibration.frames))
-        if seen == len(images):
-            raise UsageError(
-                "All frames of --data were calibrated on; they prove nothing.", hint="Calibrate on others."
-            )
-        if seen:
-            warnings = (f"{seen} of the {len(images)} labelled frames were calibrated on.",)
-    return GateFrames("labels", labelled=labelled, warnings=warnings)
+    every = open_validation(recipe.data, card.num_classes)
+    seen = _seen(calibration)
+    left = tuple(pair for pair in every.pairs if not seen or image_key(pair[0]) not in seen)
+    warnings = _left_out(len(every) - len(left), len(every), "--data")
+    chosen = np.linspace(0, len(left) - 1, min(len(left), recipe.gate_frames or len(left))).round().astype(int)
+    pairs = tuple(left[index] for index in chosen)
+    return GateFrames("labels", labelled=LabelledFrames(pairs, every.num_classes), warnings=warnings)
 
 
 def _plain(frames: FrameSet, calibration: Calibration) -> GateFrames:
-    left = frames if calibration.frames is None else frames.without(calibration.frames)
-    if not len(left):
-        raise UsageError("All frames of --frames were calibrated on; they prove nothing.", hint="Give others: --frames")
-    dropped = len(frames) - len(left)
-    warnings = (
-        (f"{dropped} of {len(frames)} frames were calibrated on and are left out of the gate.",) if dropped else ()
-    )
-    return GateFrames("agreement", plain=left, warnings=warnings)
+    left = frames.without(_seen(calibration))
+    return GateFrames("agreement", plain=left, warnings=_left_out(len(frames) - len(left), len(frames), "--frames"))
+
+
+def _seen(calibration: Calibration) -> frozenset[str]:
+    """Keys of the frames that the ranges were measured on, be it now or when the model was shipped."""
+    return frozenset(calibration.ranges.frame_keys) if calibration.ranges is not None else frozenset()
+
+
+def _left_out(seen: int, frames: int, option: str) -> tuple[str, ...]:
+    if seen == frames:
+        raise UsageError(
+            f"All frames of {option} were calibrated on; they prove nothing.", hint=f"Give others: {option}"
+        )
+    return (f"{seen} of the {frames} frames were calibrated on and are left out of the gate.",) if seen else ()
 
 
 def golden_frame(card: Card) -> UInt8:
     """The rendered frame `(N, h, w, channels)` by which an engine is known again."""
-    return fit(Scene(_size(card), seed=0).render(0), card)
+    return fit(Scene(card.fixed_size_hw, seed=0).render(0), card)
 
 
 def fit(frame: UInt8, card: Card) -> UInt8:
     """A BGR frame as the engine takes it, `(N, h, w, channels)`, repeated for every slot of a batch."""
-    out = np.empty((card.batch, *_size(card), len(card.preprocess.pixel_format)), np.uint8)
+    out = np.empty((card.batch, *card.fixed_size_hw, len(card.preprocess.pixel_format)), np.uint8)
     for slot in out:
         frame_for_card(frame, card.preprocess, slot)
     return out
@@ -211,9 +208,3 @@ def _verdict_on_labels(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:
     if 100 * lost > class_limit:
         return "fail", f"'{name}' drops by {100 * lost:.2f} points, {class_limit:g} are allowed"
     return "pass", f"mIoU drops by {drop:.2f} points"
-
-
-def _size(card: Card) -> tuple[int, int]:
-    if card.size_hw is None:
-        raise UsageError("The graph's size is not fixed.")
-    return card.size_hw

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edgeseg.backends import Engine, EngineOptions, open_backend
-from edgeseg.build.shelf import find_engine
+from edgeseg.build.store import find_engine
 from edgeseg.card import Upsample, card_path
 from edgeseg.catalog import zoo_models
 from edgeseg.errors import UsageError

@@ -11,7 +11,7 @@ import msgspec
 
 from edgeseg.build.candidates import count_convs
 from edgeseg.build.graphs import graph_path
-from edgeseg.build.shelf import find_engine
+from edgeseg.build.store import find_engine
 from edgeseg.card import Card
 from edgeseg.errors import ModelFileError, UsageError
 from edgeseg.files import sha256_file

@@ -6,26 +6,22 @@ import onnx_ir as ir
 
 from edgeseg.build.gate import golden_frame
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.build.source import Source, open_model
-from edgeseg.errors import ModelFileError
-from edgeseg.graph.io import graph_card
+from edgeseg.build.source import OpenedModel, open_model
+from edgeseg.graph.io import require_card
 from edgeseg.graph.prepare import prepare_graph
 from edgeseg.graph.verify import verify_prepared
 
 __all__ = ["open_prepared"]
 
 
-def open_prepared(recipe: BuildRecipe) -> tuple[Source, ir.Model]:
+def open_prepared(recipe: BuildRecipe) -> tuple[OpenedModel, ir.Model]:
     """The model that a recipe names, and its prepared graph with its card.
 
     Raises:
         UsageError: There is no such model, or the options do not fit it.
         ModelFileError: The model is damaged, or prepared it computes something else.
     """
-    source = open_model(recipe)
-    prepared = prepare_graph(source.graph, source.about, size_hw=recipe.imgsz)
-    card = graph_card(prepared)
-    if card is None:
-        raise ModelFileError("The prepared graph has no card.")
-    verify_prepared(source.graph, source.about, prepared, golden_frame(card))
-    return source, prepared
+    model = open_model(recipe)
+    prepared = prepare_graph(model.graph, model.about, size_hw=recipe.imgsz)
+    verify_prepared(model.graph, model.about, prepared, golden_frame(require_card(prepared)))
+    return model, prepared

@@ -34,13 +34,13 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         keep_float: Names of nodes that stay in float.
         data: Labelled frames to gate on.
         frames: Frames without labels to gate on.
-        gate_frames: At most so many of them, evenly spaced.
+        gate_frames: At most so many of them, evenly spaced; None is all labelled ones, and 100 of others.
         max_drop: Largest drop of mIoU in points; None is 0.5. Needs `data`.
         max_class_drop: Largest drop of one class's IoU in points; None is 2.0. Needs `data`.
         duration: Seconds for timing all engines in turns.
         mean, std: For graphs without a card: what the network was trained with, for pixels up to `input_range`.
         input_range: Largest pixel value that `mean` and `std` are for; None takes 255 where one is above 1.
-        channels: For graphs without a card: the order the network was trained on.
+        channels: For graphs without a card: the order the network was trained on; None is rgb.
         classes: For models without a card: as `edgeseg.labels.label_set` takes them.
         output: Tensor that holds the logits, where a graph has several outputs.
         threshold: For one channel: class 1 is above it.
@@ -60,14 +60,14 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     keep_float: tuple[str, ...] = ()
     data: str = ""
     frames: str = ""
-    gate_frames: Count = 100
+    gate_frames: Count | None = None
     max_drop: float | None = None
     max_class_drop: float | None = None
     duration: Positive = 6.0
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     input_range: Literal[1, 255] | None = None
-    channels: Literal["rgb", "bgr"] = "rgb"
+    channels: Literal["rgb", "bgr"] | None = None
     classes: str = ""
     output: str | None = None
     threshold: float | None = None
@@ -86,7 +86,9 @@ def preprocess_of(recipe: BuildRecipe) -> Preprocess:
             hint="Say what it was trained with, as on ImageNet: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
         )
     if min(recipe.std) <= 0:
-        raise UsageError(f"--std is {recipe.std}; deviations are above 0.")
+        raise UsageError(
+            f"--std is {recipe.std}; deviations are above 0.", hint="As on ImageNet: --std 0.229,0.224,0.225"
+        )
     bytes_meant = max(*map(abs, recipe.mean), *recipe.std) > 1
     if recipe.input_range == 1 and bytes_meant:
         raise UsageError(
@@ -97,7 +99,7 @@ def preprocess_of(recipe: BuildRecipe) -> Preprocess:
     mean, std = (tuple(round(value * unit, 6) for value in values) for values in (recipe.mean, recipe.std))
     return Preprocess(
         pixel_format=recipe.pixel_format or "bgr",
-        channels=recipe.channels,
+        channels=recipe.channels or "rgb",
         mean=(mean[0], mean[1], mean[2]),
         std=(std[0], std[1], std[2]),
         resize=recipe.resize or Resize(),

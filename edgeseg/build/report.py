@@ -50,7 +50,10 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table. `role` is `reference` for float engines that are only compared with."""
+    """One row of the table. `role` is `reference` for float engines that are only compared with.
+
+    The first row is the baseline, float32 on ONNX Runtime.
+    """
 
     backend: str
     dialect: Dialect
@@ -58,6 +61,7 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
     role: Literal["candidate", "reference"]
     verdict: Verdict
     reason: str
+    picked: bool = False
     size_bytes: int = 0
     graph_sha256: str = ""
     int8_convs: int = 0
@@ -73,8 +77,9 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         engine, card: Paths of what was kept, empty where nothing was.
         release: What was measured on labelled frames when the model was shipped, for edgeseg's own models.
-        int8_convs, total_convs: Convolutions that compute in INT8, and all.
-        float_nodes: Convolutions and other heavy operators that stayed in float.
+        int8_convs, total_convs: Convolutions with Q/DQ on input and weights, and all. What the library made of them
+            stands in the engine's card under `execution`, where the library tells it.
+        float_nodes: Convolutions and other heavy operators without Q/DQ.
         warnings: What the user should know, a sentence each.
     """
 

@@ -10,20 +10,22 @@ import onnx_ir as ir
 
 from edgeseg.build.recipe import BuildRecipe, preprocess_of
 from edgeseg.card import Card
-from edgeseg.catalog import zoo_models
+from edgeseg.catalog import ranges_beside, zoo_models
 from edgeseg.errors import ModelFileError, UsageError, nearest
 from edgeseg.graph.io import graph_card, load_graph
 from edgeseg.graph.prepare import Foreign
 from edgeseg.labels import label_set
 
-__all__ = ["Source", "open_model"]
+__all__ = ["OpenedModel", "open_model"]
 
 CHECKPOINTS = (".safetensors", ".pth", ".pt")
-FOREIGN_OPTIONS = ("mean", "std", "classes", "output", "threshold")
+#: What only a user can know of a graph without a card, and of weights.
+GRAPH_OPTIONS = ("mean", "std", "input_range", "channels", "output", "threshold")
+WEIGHTS_OPTIONS = ("network", "classes")
 
 
 @dataclass(frozen=True)
-class Source:
+class OpenedModel:
     """A float graph, what is known of it, and where its ranges lie if it has any.
 
     Attributes:
@@ -36,7 +38,7 @@ class Source:
     shipped: bool
 
 
-def open_model(recipe: BuildRecipe) -> Source:
+def open_model(recipe: BuildRecipe) -> OpenedModel:
     """The float graph that a recipe names.
 
     Raises:
@@ -53,8 +55,9 @@ def open_model(recipe: BuildRecipe) -> Source:
     if path.suffix in CHECKPOINTS and path.is_file():
         from edgeseg.build.checkpoint import export_checkpoint
 
+        _refuse(recipe, GRAPH_OPTIONS, "is a checkpoint of a network that edgeseg knows")
         graph = export_checkpoint(path, network=recipe.network, classes=recipe.classes)
-        return Source(graph, _with_options(graph_card(graph), recipe), None, shipped=False)
+        return OpenedModel(graph, _with_options(graph_card(graph), recipe), None, shipped=False)
     if path.suffix in (".onnx", *CHECKPOINTS) or path.exists():
         what = "is no .onnx file or checkpoint" if path.exists() else "does not exist"
         raise UsageError(
@@ -66,7 +69,7 @@ def open_model(recipe: BuildRecipe) -> Source:
     )
 
 
-def _from_onnx(path: Path, recipe: BuildRecipe, *, shipped: bool) -> Source:
+def _from_onnx(path: Path, recipe: BuildRecipe, *, shipped: bool) -> OpenedModel:
     graph = load_graph(path)
     card = graph_card(graph)
     if any(node.op_type in ("QuantizeLinear", "QLinearConv", "ConvInteger") for node in graph.graph):
@@ -74,13 +77,15 @@ def _from_onnx(path: Path, recipe: BuildRecipe, *, shipped: bool) -> Source:
             f"{path} is quantized already; edgeseg quantizes for each backend by itself.",
             hint="Give the float graph that it was made from.",
         )
-    ranges = path.with_suffix(".ranges.npz")
+    ranges = ranges_beside(path)
     found = ranges if ranges.is_file() else None
     if card is not None:
-        return Source(graph, _with_options(card, recipe), found, shipped)
+        _refuse(recipe, (*GRAPH_OPTIONS, *WEIGHTS_OPTIONS), "has a card that says all this")
+        return OpenedModel(graph, _with_options(card, recipe), found, shipped)
+    _refuse(recipe, ("network",), "is a graph, whatever made it")
     classes = label_set(recipe.classes) if recipe.classes else None
     about = Foreign(path.stem, preprocess_of(recipe), classes, recipe.output, recipe.threshold)
-    return Source(graph, about, found, shipped)
+    return OpenedModel(graph, about, found, shipped)
 
 
 def _with_options(card: Card | None, recipe: BuildRecipe) -> Card:
@@ -88,15 +93,18 @@ def _with_options(card: Card | None, recipe: BuildRecipe) -> Card:
         raise ModelFileError(
             f"{recipe.model} is {card and card.kind}, not a float graph.", hint="Give the graph it was made from."
         )
-    given = [name for name in FOREIGN_OPTIONS if getattr(recipe, name) and not (name == "classes" and recipe.network)]
-    if given:
-        names = ", ".join(f"--{name}" for name in given)
-        raise UsageError(
-            f"{recipe.model} has a card that says all this; {names} can't be given.", hint=f"Leave out {names}."
-        )
     preprocess = msgspec.structs.replace(
         card.preprocess,
         pixel_format=recipe.pixel_format or card.preprocess.pixel_format,
         resize=recipe.resize or card.preprocess.resize,
     )
     return msgspec.structs.replace(card, preprocess=preprocess)
+
+
+def _refuse(recipe: BuildRecipe, options: tuple[str, ...], why: str) -> None:
+    """Refuse options that would have no effect."""
+    given = [f"--{name.replace('_', '-')}" for name in options if getattr(recipe, name) not in (None, "")]
+    if given:
+        raise UsageError(
+            f"{recipe.model} {why}; {', '.join(given)} can't be given.", hint=f"Leave out {', '.join(given)}."
+        )

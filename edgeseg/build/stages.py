@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeseg.build.calibrate import LEAST_FRAMES, calibrate_on
+from edgeseg.build.calibrate import calibrate_on, warn_of_few
 from edgeseg.build.candidates import count_convs
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
@@ -84,7 +84,6 @@ def calibrate_file(recipe: BuildRecipe, out: Path, on_progress: OnProgress = lam
     frames = open_frames(recipe.calib, limit=recipe.calib_frames)
     ranges = calibrate_on(frames, prepared, on_progress)
     save_ranges(ranges, out)
-    few = f"Only {len(frames)} frames were calibrated on; a hundred varied ones are better."
     return CalibrateReport(
         ranges=str(out),
         ranges_sha256=ranges.sha256(),
@@ -95,7 +94,7 @@ def calibrate_file(recipe: BuildRecipe, out: Path, on_progress: OnProgress = lam
         tensors=len(ranges.tensors),
         size_bytes=out.stat().st_size,
         tails=find_tails(ranges, prepared),
-        warnings=(few,) if len(frames) < LEAST_FRAMES else (),
+        warnings=warn_of_few(ranges),
         seconds=time.perf_counter() - started,
     )
 

@@ -41,7 +41,7 @@ Examples:
 @click.option("--keep-float", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated.")
 @click.option("--data", metavar="DIR", help="Labelled frames to gate on: images/ with masks/ or labels/, 255 void.")
 @click.option("--frames", metavar="SOURCE", help="Frames without labels to gate on.")
-@click.option("--gate-frames", type=click.IntRange(1), help="At most so many, evenly spaced.  [default: 100]")
+@click.option("--gate-frames", type=click.IntRange(1), help="At most so many.  [default: all with labels, else 100]")
 @click.option("--max-drop", type=float, metavar="POINTS", help="Largest drop of mIoU; needs --data.  [default: 0.5]")
 @click.option("--max-class-drop", type=float, metavar="POINTS", help="Of a class above 1 % of pixels.  [default: 2.0]")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds of timing in turns.  [default: 6]")
@@ -53,7 +53,7 @@ def build(recipe: str | None, out: Path | None, as_json: bool, **options: Any) -
     """Build an engine from MODEL, measure it, and keep the fastest that passes the gate.
 
     MODEL is a name of edgeseg models, an .onnx file of any segmentation network, or a checkpoint; without it
-    the default network. What is kept before stays whole unless something better is measured.
+    the default network. What was kept before stays whole until another engine has passed.
     """
     from edgeseg.build import build_engine
 
@@ -84,12 +84,11 @@ def build_table(report: BuildReport) -> None:
     """Print what was tried, each with its figures and verdict."""
     accuracy = {"labels": "mIoU", "agreement": "agreement", "golden": "agreement"}.get(report.gate.kind, "accuracy")
     columns = ("backend", "dialect", "precision", "ms p50", "p99", "FPS", accuracy, "MB", "INT8 convs", "verdict")
-    rows = [_cells(row, report) for row in report.candidates]
+    rows = [_cells(row) for row in report.candidates]
     print_table("Tried, timed in turns", columns, rows)
 
 
-def _cells(row: CandidateReport, report: BuildReport) -> tuple[str, ...]:
-    picked = row.role == "candidate" and row.graph_sha256 == report.graph_sha256 and row.backend == report.backend
+def _cells(row: CandidateReport) -> tuple[str, ...]:
     verdict = "reference" if row.role == "reference" else f"{row.verdict}: {row.reason}"
     speed = row.speed
     figures = (f"{speed.p50_ms:.2f}", f"{speed.p99_ms:.2f}", f"{speed.fps:.1f}") if speed else ("-", "-", "-")
@@ -101,7 +100,7 @@ def _cells(row: CandidateReport, report: BuildReport) -> tuple[str, ...]:
         _accuracy(row.gate),
         f"{row.size_bytes / 1e6:.1f}",
         f"{row.int8_convs}/{row.total_convs}",
-        f"{'▶ ' if picked else ''}{verdict}",
+        f"{'▶ ' if row.picked else ''}{verdict}",
     )
 
 

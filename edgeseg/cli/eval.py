@@ -39,7 +39,7 @@ def eval_(engine: str | None, data: str, upsample: Any, as_json: bool) -> None:
       edgeseg eval liteseg-efficientnet-lite0-camvid --data camvid --upsample full
     """
     from edgeseg.build.graphs import find_or_build, graph_path
-    from edgeseg.build.shelf import load_session
+    from edgeseg.build.store import load_session
     from edgeseg.data.labelled import open_validation
     from edgeseg.evaluate import ConfusionMatrix, evaluate_frames
 
@@ -78,7 +78,7 @@ def _tell(engine: Engine, matrix: ConfusionMatrix, frames: int, data: str) -> No
     card = engine.card
     scores = zip(card.classes, matrix.class_iou().tolist(), matrix.class_share().tolist(), strict=True)
     rows = [(name, points(iou), points(share)) for name, iou, share in scores]
-    height, width = card.size_hw or (0, 0)
+    height, width = card.fixed_size_hw
     title = f"{card.model}, {card.precision} on {card.backend}, {height}x{width}, upsample {card.upsample}"
     print_table(title, ("class", "IoU", "% of pixels"), [*rows, ("mean", points(matrix.miou()), "")])
     click.echo(

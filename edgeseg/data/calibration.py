@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -22,7 +22,7 @@ from edgeseg.errors import EdgesegError, UsageError
 from edgeseg.files import sha256_bytes, sha256_file
 from edgeseg.recipes import decode_toml, find_toml
 
-__all__ = ["CalibrationSet", "FrameSet", "NamedFrame", "open_frames"]
+__all__ = ["CalibrationSet", "FrameSet", "NamedFrame", "image_key", "open_frames"]
 
 Frame = npt.NDArray[np.uint8]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -91,14 +91,28 @@ class FrameSet:
         frames = self._read([place.at for place in self._places])
         return (NamedFrame(place.name, frame) for place, frame in zip(self._places, frames, strict=True))
 
-    def without(self, other: FrameSet) -> FrameSet:
-        """The frames of this set that are not in `other`, told by their content; it may be empty."""
-        known = {place.key for place in other._places}
-        return replace(self, _places=tuple(place for place in self._places if place.key not in known))
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """For each frame a short hash of its content, by which it is known again in another set."""
+        return tuple(_short(place.key) for place in self._places)
+
+    def without(self, keys: Collection[str]) -> FrameSet:
+        """The frames of this set whose keys are not among `keys`; it may be empty."""
+        left = (place for place in self._places if _short(place.key) not in keys)
+        return replace(self, _places=tuple(left))
 
     def choose(self, limit: int | None = None, every: int = 1) -> FrameSet:
         """Each `every`-th frame, and of these at most `limit`, evenly spaced."""
         return replace(self, _places=tuple(self._places[i] for i in _evenly(len(self), limit, every)))
+
+
+def image_key(path: Path) -> str:
+    """The key that a `FrameSet` gives the image in a file."""
+    return _short(sha256_file(path))
+
+
+def _short(key: str) -> str:
+    return sha256_bytes(key.encode())[:16]
 
 
 def open_frames(source: str | Path, *, limit: int | None = None, every: int = 1) -> FrameSet:

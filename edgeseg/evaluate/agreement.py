@@ -74,8 +74,9 @@ class Agreement:
         return np.where(counting, self.confident.class_iou(), np.nan)
 
     def passes(self) -> bool:
-        """Whether the engine answers as the reference does; never where no pixel is confident."""
-        return self.confident_share() >= MIN_SHARE and not bool((self.class_iou() < MIN_CLASS_IOU).any())
+        """Whether the engine answers as the reference does; never where too few pixels are confident to tell."""
+        told = self.confident_part() >= MIN_CONFIDENT
+        return told and self.confident_share() >= MIN_SHARE and not bool((self.class_iou() < MIN_CLASS_IOU).any())
 
 
 def confidence_margin(

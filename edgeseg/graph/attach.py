@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass, ShapeInferencePass
 
-from edgeseg.card import Card, Upsample
+from edgeseg.card import Card, Head, TailLayout, Upsample
 from edgeseg.errors import ModelFileError
 from edgeseg.graph.io import graph_card, set_card
 from edgeseg.graph.passes.adopt_frames import PIXELS
@@ -23,7 +23,9 @@ FRAME, CLASS_MAP = "frame", "class_map"
 PICKED = "edgeseg.tail.cast.value"
 
 
-def attach_head_and_tail(model: ir.Model, *, head: str, upsample: Upsample, tail: str = "channels_first") -> ir.Model:
+def attach_head_and_tail(
+    model: ir.Model, *, head: Head, upsample: Upsample, tail: TailLayout = "channels_first"
+) -> ir.Model:
     """A graph that takes camera frames and gives class maps.
 
     Args:
@@ -43,12 +45,12 @@ def attach_head_and_tail(model: ir.Model, *, head: str, upsample: Upsample, tail
         ModelFileError: The graph is neither prepared nor quantized.
     """
     card = graph_card(model)
-    if card is None or card.kind not in ("prepared", "quantized") or card.size_hw is None:
+    if card is None or card.kind not in ("prepared", "quantized"):
         raise ModelFileError(f"Only prepared and quantized graphs get a head and a tail, not {card and card.kind}.")
     whole = model.clone()
     by_cast = head == "cast"
-    _attach_head(whole.graph, card, card.size_hw, by_cast=by_cast)
-    _attach_tail(whole.graph, card, card.size_hw, upsample, by_cast=by_cast, tail=tail)
+    _attach_head(whole.graph, card, card.fixed_size_hw, by_cast=by_cast)
+    _attach_tail(whole.graph, card, card.fixed_size_hw, upsample, by_cast=by_cast, tail=tail)
     for tidy in (RemoveUnusedNodesPass(), NameFixPass(), ShapeInferencePass()):
         tidy(whole)
     set_card(whole, msgspec.structs.replace(card, upsample=upsample))
@@ -124,7 +126,7 @@ def _lossless_quantizer(pixels: ir.Value) -> ir.Value | None:
 
 
 def _attach_tail(
-    graph: ir.Graph, card: Card, size_hw: tuple[int, int], upsample: Upsample, *, by_cast: bool, tail: str
+    graph: ir.Graph, card: Card, size_hw: tuple[int, int], upsample: Upsample, *, by_cast: bool, tail: TailLayout
 ) -> None:
     logits = graph.outputs[0]
     if logits.name != LOGITS or logits.shape is None:
@@ -154,7 +156,7 @@ def _attach_tail(
     graph.outputs[:] = [class_map]
 
 
-def _pick_best(chain: _Chain, shape: tuple[int, ...], *, grows: bool, coordinates: str, tail: str) -> None:
+def _pick_best(chain: _Chain, shape: tuple[int, ...], *, grows: bool, coordinates: str, tail: TailLayout) -> None:
     """The best class, `(N, h, w)`, of logits that are resized to `shape`, `(N, C, h, w)`, where it `grows`."""
     batch, channels, height, width = shape
     if tail == "channels_last_early":

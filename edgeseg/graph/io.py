@@ -14,7 +14,7 @@ from edgeseg.card import KEY, Card, decode_card, encode_card
 from edgeseg.errors import ModelFileError
 from edgeseg.files import atomic_path, refuse_outside_data
 
-__all__ = ["graph_card", "graph_sha256", "load_graph", "save_graph", "set_card", "weights_sha256"]
+__all__ = ["graph_card", "graph_sha256", "load_graph", "require_card", "save_graph", "set_card", "weights_sha256"]
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
@@ -27,7 +27,7 @@ def load_graph(path: str | Path) -> ir.Model:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelFileError(f"There is no model file at {path}.")
+        raise ModelFileError(f"There is no model file at {path}.", hint="Check the path, or see: edgeseg models")
     refuse_outside_data(path)
     try:
         model = ir.load(path)
@@ -57,6 +57,20 @@ def graph_card(model: ir.Model) -> Card | None:
     return None if text is None else decode_card(text, where=model.graph.name or "the graph")
 
 
+def require_card(model: ir.Model) -> Card:
+    """The card in the metadata of a graph that edgeseg made.
+
+    Raises:
+        ModelFileError: There is none, or it can't be read.
+    """
+    card = graph_card(model)
+    if card is None:
+        raise ModelFileError(
+            f"The graph '{model.graph.name}' has no card.", hint="Begin with the float model: edgeseg build MODEL"
+        )
+    return card
+
+
 def set_card(model: ir.Model, card: Card) -> None:
     """Put a card into a graph's metadata."""
     model.metadata_props[KEY] = encode_card(card)
@@ -74,8 +88,9 @@ def graph_sha256(model: ir.Model) -> str:
 
 
 def weights_sha256(model: ir.Model) -> str:
-    """Hash of the weights' contents and of all tensors' names, the same for every input size."""
+    """Hash of the weights' contents and of all tensors' names, the same for every input size and pixel format."""
     digest = hashlib.sha256()
+    reversed_constants = _in_camera_order(model)
     for node in model.graph:
         digest.update("\0".join([node.op_type, *(value.name or "" for value in node.outputs)]).encode())
         if node.op_type in ("Resize", "Upsample"):
@@ -83,5 +98,27 @@ def weights_sha256(model: ir.Model) -> str:
         for value in node.inputs:
             tensor = value.const_value if value is not None else None
             if tensor is not None and tensor.dtype in FLOATS:
-                digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+                array = tensor.numpy()
+                digest.update(np.ascontiguousarray(array[:, ::-1] if value in reversed_constants else array).tobytes())
     return digest.hexdigest()
+
+
+def _in_camera_order(model: ir.Model) -> set[ir.Value]:
+    """Constants of a prepared graph for rgb frames whose second dimension follows the camera's channels.
+
+    They are those that pixels meet up to the first convolutions. Graphs for bgr and bgrx frames have none to turn.
+    """
+    card = graph_card(model)
+    if card is None or card.kind not in ("prepared", "quantized") or card.preprocess.pixel_format != "rgb":
+        return set()
+    found: set[ir.Value] = set()
+    waiting = list(model.graph.inputs)
+    while waiting:
+        for node, index in waiting.pop().uses():
+            if node.op_type in ("Add", "Mul", "Conv"):
+                constant = node.inputs[1 - index]
+                if constant is not None and constant.const_value is not None:
+                    found.add(constant)
+            if node.op_type in ("Add", "Mul"):
+                waiting += node.outputs
+    return found

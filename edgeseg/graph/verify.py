@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgeseg.card import Card
 from edgeseg.errors import ModelFileError
 from edgeseg.graph.attach import CLASS_MAP, FRAME, PICKED, attach_head_and_tail
-from edgeseg.graph.io import graph_card
+from edgeseg.graph.io import require_card
 from edgeseg.graph.prepare import Foreign
 
 __all__ = ["LEAST_EQUAL", "plain_class_map", "verify_prepared"]
@@ -39,9 +39,7 @@ def verify_prepared(original: ir.Model, about: Card | Foreign, prepared: ir.Mode
     Raises:
         ModelFileError: Fewer than 99.9 % are equal, or ONNX Runtime can't run the graph.
     """
-    card = graph_card(prepared)
-    if card is None:
-        raise ModelFileError("The prepared graph has no card.")
+    card = require_card(prepared)
     expected = plain_class_map(original, about, card, frame)
     full = expected.shape[1:] == frame.shape[1:3]
     whole = attach_head_and_tail(prepared, head="cast", upsample="full" if full else "none")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ def measure_ranges(
     pixels: Iterable[Pixels],
     *,
     calibration_sha256: str,
+    frame_keys: Collection[str] = (),
     threads: int = 0,
     group_mb: int = 512,
     on_frame: Callable[[int], None] = lambda _: None,
@@ -39,6 +40,7 @@ def measure_ranges(
         prepared: One input `pixels`, static shape.
         pixels: float32 arrays of the input's shape.
         calibration_sha256: Hash of the set that they come from.
+        frame_keys: By which its frames are known again.
         threads: Of ONNX Runtime; 0 takes all cores.
         group_mb: Megabytes to hold at once.
         on_frame: Told how many frames are done, after each.
@@ -61,7 +63,15 @@ def measure_ranges(
         on_frame(frames)
     if not frames:
         raise UsageError("There are no frames to calibrate on.", hint="Pass a folder of images, a list or a video.")
-    return Ranges(found, weights_sha256(prepared), size_hw(prepared), frames, (calibration_sha256,), TOOLS)
+    return Ranges(
+        found,
+        weights_sha256(prepared),
+        size_hw(prepared),
+        frames,
+        (calibration_sha256,),
+        TOOLS,
+        tuple(sorted(frame_keys)),
+    )
 
 
 class _Runner:

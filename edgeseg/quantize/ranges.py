@@ -38,6 +38,7 @@ class Ranges:
         frames: How many.
         calibration_sha256: Of each calibration set that went in, sorted.
         tools: Version by tool that measured them.
+        frame_keys: By which the frames are known again, sorted, so that no engine is judged on them.
     """
 
     tensors: Mapping[str, TensorRange]
@@ -46,6 +47,7 @@ class Ranges:
     frames: int
     calibration_sha256: tuple[str, ...]
     tools: Mapping[str, str]
+    frame_keys: tuple[str, ...] = ()
 
     def merge(self, other: Ranges) -> Ranges:
         """The ranges of both parts of a calibration set, the same in whatever order parts are merged.
@@ -65,6 +67,7 @@ class Ranges:
             self.frames + other.frames,
             tuple(sorted({*self.calibration_sha256, *other.calibration_sha256})),
             {**other.tools, **self.tools},
+            tuple(sorted({*self.frame_keys, *other.frame_keys})),
         )
 
     def sha256(self) -> str:
@@ -86,6 +89,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     frames: int
     calibration_sha256: tuple[str, ...]
     tools: dict[str, str]
+    frame_keys: tuple[str, ...] = ()
 
 
 def save_ranges(ranges: Ranges, path: str | Path) -> None:
@@ -97,6 +101,7 @@ def save_ranges(ranges: Ranges, path: str | Path) -> None:
         frames=ranges.frames,
         calibration_sha256=ranges.calibration_sha256,
         tools=dict(ranges.tools),
+        frame_keys=ranges.frame_keys,
     )
     found = ranges.tensors.values()
     with atomic_path(Path(path)) as part, part.open("wb") as file:
@@ -163,6 +168,7 @@ def _unpack(
         about.frames,
         about.calibration_sha256,
         about.tools,
+        about.frame_keys,
     )
 
 

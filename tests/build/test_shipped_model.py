@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from edgeseg.backends.base import Engine
 from edgeseg.build.candidates import Candidate, build_candidate
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.catalog import DEFAULT_MODEL, zoo_model, zoo_ranges
+from edgeseg.catalog import DEFAULT_MODEL, ranges_beside, zoo_model
 from edgeseg.cli import main
 from edgeseg.data.calibration import open_frames
 from edgeseg.data.labelled import find_data_set, open_labelled
@@ -63,7 +62,7 @@ def float_engine(prepared: ir.Model, name: str, folder: Path) -> Engine:
     except EdgesegError as error:
         pytest.skip(error.message)
     candidate = Candidate(backend, "fp32", "float", "candidate")
-    return build_candidate(candidate, prepared, None, RECIPE, folder)[0]
+    return build_candidate(candidate, prepared, None, RECIPE, folder).engine
 
 
 @pytest.mark.parametrize("source", ["camvid", "demo://bikes"])
@@ -86,7 +85,7 @@ def test_a_float_engine_equals_the_plain_pipeline(name: str, source: str, prepar
 def test_its_accuracy_on_camvid_is_what_its_card_says(prepared: ir.Model, tmp_path: Path) -> None:
     frames = open_labelled(camvid() / "val", 11)
     with open_backend("onnxruntime").load(float_engine(prepared, "onnxruntime", tmp_path)) as session:
-        matrix = evaluate_session(session, islice(frames, 0, None))
+        matrix = evaluate_session(session, frames)
     assert matrix.miou() >= 0.71
     card = graph_card(load_graph(zoo_model(DEFAULT_MODEL)))
     assert card is not None
@@ -96,7 +95,7 @@ def test_its_accuracy_on_camvid_is_what_its_card_says(prepared: ir.Model, tmp_pa
 
 
 def test_its_ranges_are_of_its_weights(prepared: ir.Model) -> None:
-    assert check_ranges(load_ranges(zoo_ranges(zoo_model(DEFAULT_MODEL))), prepared) == ""
+    assert check_ranges(load_ranges(ranges_beside(zoo_model(DEFAULT_MODEL))), prepared) == ""
 
 
 def test_its_card_tells_whose_data_it_saw() -> None:
@@ -107,7 +106,7 @@ def test_its_card_tells_whose_data_it_saw() -> None:
 
 @pytest.mark.parametrize("dialect", ["u8-asym", "u8-asym-reduced", "s8-sym"])
 def test_its_quantized_graphs_are_always_the_same(prepared: ir.Model, dialect: str) -> None:
-    ranges = load_ranges(zoo_ranges(zoo_model(DEFAULT_MODEL)))
+    ranges = load_ranges(ranges_beside(zoo_model(DEFAULT_MODEL)))
     first, second = (graph_sha256(quantize_onnx(prepared, ranges, dialect=dialect)) for _ in range(2))  # type: ignore[arg-type]
     assert first == second
 

@@ -19,7 +19,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx_ir")
 
 from edgeseg.build import load_session
-from edgeseg.build.shelf import Shelf
+from edgeseg.build.store import EngineStore
 from edgeseg.cli import main
 from edgeseg.data.images import read_frame, read_mask
 from edgeseg.data.resize import resize_frame, restore_class_map
@@ -31,17 +31,17 @@ SMALL = "synthetic://?width=64&height=48&frames=6"
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shelf with one engine, which is the current one."""
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one engine, which is the current one."""
     folder = tmp_path_factory.mktemp("engines")
     engine = tiny_engine(folder)
-    Shelf(folder).keep({}, engine.path.name)
+    EngineStore(folder).keep({}, engine.path.name)
     return folder
 
 
 @pytest.fixture(autouse=True)
-def here(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGESEG_ENGINES", str(shelf))
+def here(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGESEG_ENGINES", str(store))
     monkeypatch.setenv("EDGESEG_THREADS", "1")
     monkeypatch.chdir(tmp_path)
 
@@ -72,11 +72,11 @@ def test_the_report_has_the_keys_of_its_schema(capsys: pytest.CaptureFixture[str
     assert len(list(Path().glob("shot_*.jpg"))) == report["shown"]
 
 
-def test_class_maps_are_those_of_the_session(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_class_maps_are_those_of_the_session(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frames = write_images(Path("in"), ["a/1.png", "a/2.png", "b.png"])
     from edgeseg.build import find_engine
 
-    engine = find_engine(None, shelf)
+    engine = find_engine(None, store)
     assert run_json(capsys, "in", "maps/")["shown"] == 3
     with load_session(engine) as session:
         for name, frame in zip(("a/1", "a/2", "b"), frames, strict=True):
@@ -115,8 +115,8 @@ def test_a_still_lies_beside_the_video(capsys: pytest.CaptureFixture[str]) -> No
     assert int(np.argmin(errors)) == 2
 
 
-def test_the_number_of_frames_and_the_engine_can_be_given(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = shelf / "tiny-onnxruntime.onnx"
+def test_the_number_of_frames_and_the_engine_can_be_given(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = store / "tiny-onnxruntime.onnx"
     for engine in (str(path), "tiny-onnxruntime.onnx", "tiny"):
         assert run_json(capsys, SMALL, "null://", "--frames", "2", "--engine", engine)["shown"] == 2
 

@@ -129,3 +129,12 @@ def _model(m: GraphMaker, shape: Shape, outputs: list[str]) -> onnx.ModelProto:
     model.graph.ClearField("output")
     model.graph.output.extend(typed)
     return model if shape.opset <= 17 else version_converter.convert_version(model, shape.opset)
+
+
+def classifier() -> ir.Model:
+    """A network that gives one score per class for the whole image."""
+    m = GraphMaker()
+    y = m.node("Flatten", m.node("GlobalAveragePool", m.conv("image", 3, 10)))
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])
+    scores = helper.make_tensor_value_info(y, TensorProto.FLOAT, [1, 10])
+    return ir.from_proto(m.model([image], [scores]))

@@ -16,7 +16,7 @@ from edgeseg.graph.io import graph_card, graph_sha256, weights_sha256
 from edgeseg.graph.prepare import Foreign, prepare_graph
 from edgeseg.graph.verify import verify_prepared
 from edgeseg.labels import label_set
-from tests.graph.foreign import CLASSES, HEIGHT, WIDTH, Shape, foreign
+from tests.graph.foreign import CLASSES, HEIGHT, WIDTH, Shape, classifier, foreign
 
 IMAGENET = Preprocess(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 ABOUT = Foreign("foreign", IMAGENET)
@@ -173,13 +173,5 @@ def test_a_graph_that_computes_something_else_is_found_out() -> None:
 
 
 def test_a_classifier_is_no_segmentation_graph() -> None:
-    from onnx import TensorProto, helper
-
-    from tests.graphs import GraphMaker
-
-    m = GraphMaker()
-    y = m.node("Flatten", m.node("GlobalAveragePool", m.conv("image", 3, 10)))
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 24, 32])
-    scores = helper.make_tensor_value_info(y, TensorProto.FLOAT, [1, 10])
     with pytest.raises(UsageError, match="no map over the image"):
-        prepare_graph(ir.from_proto(m.model([image], [scores])), ABOUT)
+        prepare_graph(classifier(), ABOUT)

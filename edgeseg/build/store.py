@@ -18,13 +18,13 @@ from edgeseg.backends import Engine, Session, open_backend
 from edgeseg.backends.session import Output
 from edgeseg.card import card_path
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError, nearest
-from edgeseg.files import engines_folder, write_bytes
+from edgeseg.files import engines_folder, sha256_file, write_bytes
 
-__all__ = ["Shelf", "find_engine", "golden_paths", "load_session"]
+__all__ = ["EngineStore", "find_engine", "golden_paths", "load_session"]
 
 CURRENT = "current.json"
 JOURNAL = ".replacing"
-WORKSHOP = ".building-"
+STAGING = ".building-"
 #: Share of a golden class map's pixels that must be equal at every load.
 SAME = 0.999
 
@@ -41,15 +41,15 @@ def golden_paths(engine: Path) -> tuple[Path, Path]:
     return engine.with_name(engine.name + ".golden-frame.png"), engine.with_name(engine.name + ".golden-map.png")
 
 
-class Shelf:
+class EngineStore:
     """A folder of engines. An engine's files are replaced together or not at all, also under kill -9."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @contextmanager
-    def workshop(self, *, wait_s: float = 600) -> Iterator[Path]:
-        """A folder to build in, on the shelf's own file system, for one process at a time. It is removed at the end.
+    def staging(self, *, wait_s: float = 600) -> Iterator[Path]:
+        """A folder to build in, in the store's own file system, for one process at a time. It is removed at the end.
 
         Raises:
             UsageError: Another process builds here and does not end within `wait_s`.
@@ -58,17 +58,17 @@ class Shelf:
         try:
             with FileLock(self.folder / ".lock", timeout=wait_s):
                 self.recover()
-                for stale in self.folder.glob(f"{WORKSHOP}*"):
+                for stale in self.folder.glob(f"{STAGING}*"):
                     shutil.rmtree(stale, ignore_errors=True)
-                with tempfile.TemporaryDirectory(prefix=WORKSHOP, dir=self.folder) as room:
-                    yield Path(room)
+                with tempfile.TemporaryDirectory(prefix=STAGING, dir=self.folder) as folder:
+                    yield Path(folder)
         except Timeout as error:
             raise UsageError(
                 f"Another process builds in {self.folder}.", hint="Wait for it, or build elsewhere: -o DIR"
             ) from error
 
     def keep(self, made: dict[str, Path], pick: str | None) -> None:
-        """Move files onto the shelf under their names, all or none, and make `pick` the current engine.
+        """Move files into the store under their names, all or none, and make `pick` the current engine.
 
         The names are written down first: a process that is killed midway leaves a list that `recover` finishes.
         """
@@ -105,7 +105,7 @@ class Shelf:
             raise ModelFileError(f"{path} can't be read: {error}.", hint="Build anew: edgeseg build --int8") from error
 
     def engines(self) -> dict[str, Path]:
-        """Engines on the shelf by file name."""
+        """Engines in the store by file name."""
         cards = sorted(self.folder.glob("*.json")) if self.folder.is_dir() else []
         found = [card.with_name(card.name.removesuffix(".json")) for card in cards if card.name != CURRENT]
         return {path.name: path for path in found if path.is_file()}
@@ -117,28 +117,27 @@ class _Journal(msgspec.Struct, frozen=True):
 
 
 def find_engine(word: str | Path | None = None, folder: Path | None = None) -> Engine:
-    """The engine at a path, of a name on the shelf, or without a word the one that was built last.
+    """The engine at a path, of a name in the store, or without a word the one that was built last.
 
     Args:
         word: A path, an engine's file name, or the beginning of exactly one.
-        folder: The shelf; by default where `edgeseg build` puts engines.
+        folder: The store; by default where `edgeseg build` puts engines.
 
     Raises:
         UsageError: Nothing or more than one fits, or nothing was built yet.
         ModelFileError: The engine or its card is damaged.
     """
     if word is not None and Path(word).is_file():
+        _heal(EngineStore(Path(word).parent))
         return Engine.open(word)
-    shelf = Shelf(Path(word) if word is not None and Path(word).is_dir() else folder or engines_folder())
-    if os.access(shelf.folder, os.W_OK) and (shelf.folder / JOURNAL).is_file():
-        with shelf.workshop():
-            pass
+    store = EngineStore(Path(word) if word is not None and Path(word).is_dir() else folder or engines_folder())
+    _heal(store)
     if word is None or Path(word).is_dir():
-        current = shelf.current()
+        current = store.current()
         if current is None:
-            raise UsageError(f"No engine was built yet in {shelf.folder}.", hint="Build one: edgeseg build --int8")
+            raise UsageError(f"No engine was built yet in {store.folder}.", hint="Build one: edgeseg build --int8")
         return Engine.open(current)
-    engines = shelf.engines()
+    engines = store.engines()
     fitting = [path for name, path in engines.items() if name == str(word) or name.startswith(str(word))]
     if len(fitting) == 1:
         return Engine.open(fitting[0])
@@ -146,7 +145,14 @@ def find_engine(word: str | Path | None = None, folder: Path | None = None) -> E
         names = ", ".join(path.name for path in fitting)
         raise UsageError(f"'{word}' fits {len(fitting)} engines: {names}.", hint="Give the whole name, or a path.")
     hint = nearest(str(word), engines) if engines else "Build one: edgeseg build --int8"
-    raise UsageError(f"There is no engine '{word}', neither as a file nor in {shelf.folder}.", hint=hint)
+    raise UsageError(f"There is no engine '{word}', neither as a file nor in {store.folder}.", hint=hint)
+
+
+def _heal(store: EngineStore) -> None:
+    """Finish a replacement that another process began and did not live to finish."""
+    if (store.folder / JOURNAL).is_file() and os.access(store.folder, os.W_OK):
+        with store.staging():
+            pass
 
 
 def load_session(engine: Engine, output: Output = "class_map") -> Session:
@@ -155,10 +161,10 @@ def load_session(engine: Engine, output: Output = "class_map") -> Session:
     Raises:
         EngineMismatch: It answers otherwise here.
         MissingDependency: The engine's library is not installed.
-        ModelFileError: The library refuses the file.
+        ModelFileError: The library refuses the file, or the golden pair is missing.
     """
     session = open_backend(engine.card.backend).load(engine, output)
-    if output == "class_map" and all(path.is_file() for path in golden_paths(engine.path)):
+    if output == "class_map" and "golden" in engine.card.measured:
         try:
             check_golden(session, engine)
         except BaseException:
@@ -173,7 +179,7 @@ def check_golden(session: Session, engine: Engine) -> None:
     Raises:
         EngineMismatch: Fewer than 99.9 % of the pixels are equal.
     """
-    frame, expected = read_golden(engine.path)
+    frame, expected = read_golden(engine)
     buffer = session.input_buffer()
     if buffer.shape[1:] != frame.shape or buffer.shape[1:3] != expected.shape:
         raise EngineMismatch(f"The golden pair of {engine.path} is of another size than the engine.", hint=REBUILD)
@@ -190,26 +196,30 @@ def check_golden(session: Session, engine: Engine) -> None:
 REBUILD = "Build it anew on this machine: edgeseg build --int8"
 
 
-def read_golden(engine: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Golden frame `(H, W, channels)` and class map `(H, W)`, both uint8."""
+def read_golden(engine: Engine) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Golden frame `(H, W, channels)` and class map `(H, W)`, both uint8.
+
+    Raises:
+        ModelFileError: They are missing, or not those that the card describes.
+    """
     import cv2
 
-    frame_path, map_path = golden_paths(engine)
-    frame, expected = cv2.imread(str(frame_path), cv2.IMREAD_UNCHANGED), cv2.imread(str(map_path), cv2.IMREAD_UNCHANGED)
-    if frame is None or expected is None:
-        raise ModelFileError(f"The golden pair of {engine} is damaged.", hint=REBUILD)
+    paths = golden_paths(engine.path)
+    found = [sha256_file(path) if path.is_file() else "" for path in paths]
+    if found != engine.card.measured["golden"]:
+        raise ModelFileError(f"The golden pair of {engine.path} is missing or damaged.", hint=REBUILD)
+    frame, expected = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths)
     return np.asarray(frame, np.uint8), np.asarray(expected, np.uint8)
 
 
-def write_golden(engine: Path, frame: npt.NDArray[np.uint8], class_map: npt.NDArray[np.uint8]) -> tuple[Path, Path]:
-    """Write the golden pair beside an engine; the frame as the engine takes it."""
+def write_golden(engine: Path, frame: npt.NDArray[np.uint8], class_map: npt.NDArray[np.uint8]) -> list[str]:
+    """Write the golden pair beside an engine, the frame as the engine takes it; the files' sha256 go onto its card."""
     import cv2
 
     paths = golden_paths(engine)
     for path, image in zip(paths, (frame, class_map), strict=True):
-        if not cv2.imwrite(str(path), image):
-            raise OSError(f"{path} could not be written")
-    return paths
+        write_bytes(path, cv2.imencode(".png", image)[1].tobytes())
+    return [sha256_file(path) for path in paths]
 
 
 def files_of(engine: Path) -> list[Path]:

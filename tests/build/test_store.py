@@ -1,4 +1,4 @@
-"""Engines on the shelf: replaced whole or not at all, whenever the process dies."""
+"""Engines in the store: replaced whole or not at all, whenever the process dies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from edgeseg.build.shelf import Shelf, find_engine
+from edgeseg.build.store import EngineStore, find_engine
 from edgeseg.errors import ModelFileError, UsageError
 
 NAMES = ("net.onnx", "net.onnx.json", "net.onnx.golden-frame.png", "net.onnx.golden-map.png")
@@ -21,26 +21,26 @@ NAMES = ("net.onnx", "net.onnx.json", "net.onnx.golden-frame.png", "net.onnx.gol
 REPLACE_FOREVER = """
 import sys
 from pathlib import Path
-from edgeseg.build.shelf import Shelf
+from edgeseg.build.store import EngineStore
 
-shelf = Shelf(Path(sys.argv[1]))
+store = EngineStore(Path(sys.argv[1]))
 names = sys.argv[2].split(",")
 for generation in range(int(sys.argv[3]), 1_000_000):
-    with shelf.workshop() as room:
+    with store.staging() as room:
         made = {}
         for name in names:
             (room / name).write_text(str(generation) * 1000)
             made[name] = room / name
-        shelf.keep(made, "net.onnx")
+        store.keep(made, "net.onnx")
         print(generation, flush=True)
 """
 
 
-def put(shelf: Shelf, generation: str, pick: str | None = "net.onnx") -> None:
-    with shelf.workshop() as room:
+def put(store: EngineStore, generation: str, pick: str | None = "net.onnx") -> None:
+    with store.staging() as room:
         for name in NAMES:
             (room / name).write_text(generation)
-        shelf.keep({name: room / name for name in NAMES}, pick)
+        store.keep({name: room / name for name in NAMES}, pick)
 
 
 def contents(folder: Path) -> set[str]:
@@ -48,22 +48,22 @@ def contents(folder: Path) -> set[str]:
 
 
 def test_all_files_of_an_engine_come_together(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    put(shelf, "first")
-    put(shelf, "second")
+    store = EngineStore(tmp_path)
+    put(store, "first")
+    put(store, "second")
     assert contents(tmp_path) == {"second"}
-    assert shelf.current() == tmp_path / "net.onnx"
+    assert store.current() == tmp_path / "net.onnx"
     left = {path.name for path in tmp_path.iterdir()} - set(NAMES)
     assert left <= {"current.json", ".lock"}
 
 
 def test_an_engine_that_may_not_lead_leaves_the_current_one(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    put(shelf, "first")
-    with shelf.workshop() as room:
+    store = EngineStore(tmp_path)
+    put(store, "first")
+    with store.staging() as room:
         (room / "other.onnx").write_text("unmeasured")
-        shelf.keep({"other.onnx": room / "other.onnx"}, None)
-    assert shelf.current() == tmp_path / "net.onnx"
+        store.keep({"other.onnx": room / "other.onnx"}, None)
+    assert store.current() == tmp_path / "net.onnx"
     assert (tmp_path / "other.onnx").read_text() == "unmeasured"
 
 
@@ -77,7 +77,7 @@ def test_killed_at_any_time_the_files_are_all_old_or_all_new(tmp_path: Path) -> 
             time.sleep(rng.uniform(0, 0.05))
             process.send_signal(signal.SIGKILL)
             generation += len(process.stdout.readlines()) + 1
-        with Shelf(tmp_path).workshop():
+        with EngineStore(tmp_path).staging():
             assert len(contents(tmp_path)) == 1
         hidden = [path.name for path in tmp_path.iterdir() if path.name.startswith((".building", ".replacing"))]
         assert hidden == []
@@ -87,18 +87,18 @@ def test_what_an_aborted_build_left_is_cleared_away(tmp_path: Path) -> None:
     (tmp_path / ".building-dead").mkdir()
     (tmp_path / ".building-dead" / "half.onnx").write_text("half")
     (tmp_path / ".replacing-dead").mkdir()
-    put(Shelf(tmp_path), "first")
+    put(EngineStore(tmp_path), "first")
     assert not (tmp_path / ".building-dead").exists()
     assert not (tmp_path / ".replacing-dead").exists()
 
 
 def test_one_process_builds_at_a_time(tmp_path: Path) -> None:
     with (
-        Shelf(tmp_path).workshop(),
+        EngineStore(tmp_path).staging(),
         pytest.raises(UsageError, match="Another process builds"),
-        Shelf(tmp_path).workshop(wait_s=0.05),
+        EngineStore(tmp_path).staging(wait_s=0.05),
     ):
-        pytest.fail("two processes are in the workshop")
+        pytest.fail("two processes are in the staging")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""From trials to the report of a build, and to the refusal where none is good enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edgeseg.build.calibrate import Calibration
+from edgeseg.build.candidates import Candidate
+from edgeseg.build.report import BuildReport, CandidateReport
+from edgeseg.build.trial import Trial
+from edgeseg.errors import GateFailed
+
+__all__ = ["refusal", "refused_row", "summarize"]
+
+
+def summarize(
+    pick: Trial, trials: list[Trial], refused: list[CandidateReport], calibration: Calibration, folder: Path
+) -> BuildReport:
+    """The report of a build; `seconds` is left at 0.
+
+    Args:
+        pick: One of `trials`. If it failed, nothing is kept.
+        refused: Rows of the candidates that could not be built.
+        folder: That keeps the engine.
+    """
+    card = pick.built.engine.card
+    kept = "" if pick.verdict == "fail" else str(folder / pick.built.engine.path.name)
+    row = _row(pick, picked=True)
+    return BuildReport(
+        engine=kept,
+        card=kept and f"{kept}.json",
+        model=card.model,
+        size_hw=card.fixed_size_hw,
+        upsample=card.upsample,
+        backend=row.backend,
+        precision=row.precision,
+        dialect=row.dialect,
+        graph_sha256=row.graph_sha256,
+        ranges_sha256=calibration.ranges.sha256() if calibration.ranges else "",
+        verdict=pick.verdict,
+        gate=pick.gate,
+        speed=pick.speed,
+        int8_convs=row.int8_convs,
+        total_convs=row.total_convs,
+        float_nodes=row.float_nodes,
+        candidates=(*(_row(one, picked=one is pick) for one in trials), *refused),
+        warnings=_warnings(pick, trials),
+        release=card.measured.get("release", {}),
+        seconds=0.0,
+    )
+
+
+def refused_row(candidate: Candidate, reason: str) -> CandidateReport:
+    """The row of a candidate that its library refuses."""
+    return CandidateReport(
+        backend=candidate.backend.name,
+        dialect=candidate.dialect,
+        precision=candidate.precision,
+        role=candidate.role,
+        verdict="fail",
+        reason=reason,
+    )
+
+
+def refusal(report: BuildReport, reason: str) -> GateFailed:
+    """The error of a build whose best engine failed for that reason; the figures travel with it."""
+    error = GateFailed(
+        f"No {report.precision} engine passed the gate; the best, {report.backend} {report.dialect}: {reason}. "
+        "Nothing was replaced.",
+        hint="Calibrate on frames like those of the camera (--calib), try another --calibrator, "
+        "keep nodes in float (--keep-float), or allow more (--max-drop).",
+    )
+    error.report = msgspec.to_builtins(report)
+    return error
+
+
+def _row(one: Trial, *, picked: bool) -> CandidateReport:
+    built = one.built
+    return msgspec.structs.replace(
+        refused_row(built.candidate, one.reason),
+        verdict=one.verdict,
+        picked=picked,
+        size_bytes=built.engine.path.stat().st_size,
+        graph_sha256=built.graph_sha256,
+        int8_convs=built.int8_convs,
+        total_convs=built.total_convs,
+        float_nodes=built.float_nodes,
+        speed=one.speed,
+        gate=one.gate,
+    )
+
+
+def _warnings(pick: Trial, trials: list[Trial]) -> tuple[str, ...]:
+    warnings = []
+    if pick.verdict == "unmeasured":
+        warnings.append(f"The engine is kept unmeasured: {pick.reason}.")
+    floats = [one for one in trials if one.built.candidate.dialect == "float" and one is not pick]
+    fastest = min(floats, key=lambda one: one.speed.p50_ms, default=pick)
+    if pick.built.candidate.dialect != "float" and fastest.speed.p50_ms < pick.speed.p50_ms:
+        warnings.append(
+            f"INT8 does not pay here: {fastest.built.candidate.name} takes {fastest.speed.p50_ms:.2f} ms, "
+            f"the engine {pick.speed.p50_ms:.2f} ms."
+        )
+    return tuple(warnings)
