@@ -92,6 +92,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         batch: Frames per call of an engine.
         logit: `softmax` for one channel per class; `threshold` for a single channel whose class is 1 above `threshold`.
         threshold: On the channel as the graph gives it (a probability is turned into a logit when it is cut off).
+        probabilities: The graph gives probabilities and not logits, because it goes on with them.
         upsampling: Coordinates of the last bilinear resize.
         upsample: Size at which the best class is picked: `full`, `half` or `none` (the decoder's own).
         float_precision: Of the operators that an engine leaves in float.
@@ -114,6 +115,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     preprocess: Preprocess = Preprocess()
     logit: Literal["softmax", "threshold"] = "softmax"
     threshold: float = 0.0
+    probabilities: bool = False
     upsampling: Upsampling = "half_pixel"
     upsample: Upsample = "half"
     sha256: str = ""

@@ -84,6 +84,8 @@ def label_set(text: str) -> LabelSet:
             f"'{text}' names no set of classes.",
             hint=f"{nearest(text, _NAMED)} Or give a number, or the names: --classes 'road,car,sky'.",
         )
+    if len(set(names)) != len(names):
+        raise UsageError(f"The classes '{text}' are not all different.", hint="Give each class a name of its own.")
     if not 1 <= len(names) <= 255:
         raise UsageError(f"{len(names)} classes were given; 1 to 255 are possible, because 255 is void.")
     return LabelSet(names, voc_palette(len(names) + 1)[1:])

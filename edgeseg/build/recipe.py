@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -84,6 +85,10 @@ def preprocess_of(recipe: BuildRecipe) -> Preprocess:
         raise UsageError(
             f"{recipe.model} has no card, so its preprocessing can't be known.",
             hint="Say what it was trained with, as on ImageNet: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
+        )
+    if not all(math.isfinite(value) for value in (*recipe.mean, *recipe.std)):
+        raise UsageError(
+            f"--mean {recipe.mean} and --std {recipe.std} must be numbers.", hint="As in --mean 0.485,0.456,0.406"
         )
     if min(recipe.std) <= 0:
         raise UsageError(

@@ -64,13 +64,16 @@ def refused_row(candidate: Candidate, reason: str) -> CandidateReport:
     )
 
 
+ALLOW_MORE = {"labels": ", or allow more (--max-drop, --max-class-drop)"}
+
+
 def refusal(report: BuildReport, reason: str) -> GateFailed:
     """The error of a build whose best engine failed for that reason; the figures travel with it."""
     error = GateFailed(
         f"No {report.precision} engine passed the gate; the best, {report.backend} {report.dialect}: {reason}. "
         "Nothing was replaced.",
         hint="Calibrate on frames like those of the camera (--calib), try another --calibrator, "
-        "keep nodes in float (--keep-float), or allow more (--max-drop).",
+        f"keep nodes in float (--keep-float){ALLOW_MORE.get(report.gate.kind, '')}.",
     )
     error.report = msgspec.to_builtins(report)
     return error

@@ -6,6 +6,7 @@ One file per command, imported when it is called: it parses, calls one library f
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -91,30 +92,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in args
     try:
         ended: int | None = cli.main(args, prog_name="edgeseg", standalone_mode=False)
-    except EdgesegError as error:
-        return fail(command, error, as_json=as_json)
-    except click.ClickException as error:
-        usage = EdgesegError(error.format_message())
+    except (Exception, KeyboardInterrupt) as error:
+        return fail(command, _explained(error, command), as_json=as_json)
+    return ended or 0
+
+
+def _explained(error: BaseException, command: str) -> EdgesegError:
+    """What ended a command, as an error with an exit code and, where one is known, a next step."""
+    if isinstance(error, EdgesegError):
+        return error
+    if isinstance(error, click.ClickException):
+        usage = EdgesegError(error.format_message(), hint=f"See: edgeseg {command} --help".replace("  ", " "))
         usage.exit_code = error.exit_code
-        usage.hint = f"See: edgeseg {command} --help".replace("  ", " ")
-        return fail(command, usage, as_json=as_json)
-    except (KeyboardInterrupt, click.Abort):
+        return usage
+    if isinstance(error, KeyboardInterrupt | click.Abort):
         interrupted = EdgesegError("Interrupted. What was finished before stays.")
         interrupted.exit_code = 130
-        return fail(command, interrupted, as_json=as_json)
-    except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
-            raise
-        absent = MissingDependency(
+        return interrupted
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return MissingDependency(
             f"edgeseg {command} needs the package '{error.name}', which is not installed.",
             hint=f"Install it: pip install 'edgeseg[{EXTRAS[error.name]}]'",
         )
-        return fail(command, absent, as_json=as_json)
-    except OSError as error:
-        return fail(command, _from_os(error), as_json=as_json)
-    except MemoryError:
-        return fail(command, EdgesegError("Out of memory.", hint="Choose a smaller --imgsz."), as_json=as_json)
-    return ended or 0
+    if isinstance(error, OSError):
+        return _from_os(error)
+    if isinstance(error, MemoryError):
+        return EdgesegError("Out of memory.", hint="Choose a smaller --imgsz.")
+    logging.getLogger(__name__).info("What edgeseg did not expect:", exc_info=error)
+    reason = (str(error).splitlines() or [""])[0]
+    return EdgesegError(
+        f"edgeseg did not expect this: {type(error).__name__}: {reason}",
+        hint=f"Please report it with the command; edgeseg -v {command} ... tells where it happened.",
+    )
 
 
 def _from_os(error: OSError) -> EdgesegError:

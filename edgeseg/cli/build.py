@@ -29,10 +29,10 @@ Examples:
 """
 )
 @click.argument("model", required=False)
-@click.option("--fp32", "precision", flag_value="fp32", help="A float engine.")
-@click.option("--bf16", "precision", flag_value="bf16", help="A bfloat16 engine, where the CPU has it.")
-@click.option("--fp16", "precision", flag_value="fp16", help="A half-precision engine, where a backend has it.")
-@click.option("--int8", "precision", flag_value="int8", help="An INT8 engine, gated against float. The default.")
+@click.option("--fp32", is_flag=True, help="A float engine.")
+@click.option("--bf16", is_flag=True, help="A bfloat16 engine, where the CPU has it.")
+@click.option("--fp16", is_flag=True, help="A half-precision engine, where a backend has it.")
+@click.option("--int8", is_flag=True, help="An INT8 engine, gated against float. The default.")
 @click.option("--backend", metavar="NAME|auto", help="Engine library; auto tries all that are installed.")
 @click.option("--upsample", type=UPSAMPLE, help="Size at which the best class is picked.")
 @click.option("--calib", metavar="SOURCE", help="Frames to measure ranges on: folder, list, video, calibration set.")
@@ -77,7 +77,12 @@ def _recipe(path: str | None, options: dict[str, Any]) -> Any:
     from edgeseg.recipes import decode_toml, find_toml
 
     recipe = decode_toml(find_toml(path, "engines"), BuildRecipe) if path else BuildRecipe()
-    return msgspec.structs.replace(recipe, **recipe_fields(options))
+    asked = [name for name in ("fp32", "bf16", "fp16", "int8") if options.pop(name)]
+    if len(asked) > 1:
+        raise click.UsageError(
+            f"{' and '.join(f'--{name}' for name in asked)} were given; one engine has one precision."
+        )
+    return msgspec.structs.replace(recipe, **recipe_fields(options), **({"precision": asked[0]} if asked else {}))
 
 
 def build_table(report: BuildReport) -> None:
@@ -126,7 +131,7 @@ def _last_line(report: BuildReport) -> str:
         "labels": "labelled frames",
         "agreement": "frames, agreement with float (not accuracy)",
         "golden": "rendered frames, which prove the engine and not its accuracy",
-        "none": "frames: nothing was measured",
+        "none": "frames",
     }[gate.kind]
     ratio = f", {speed.ratio:.2f} times as fast as float on ONNX Runtime" if speed and speed.ratio else ""
     return (

@@ -80,7 +80,12 @@ class Agreement:
 
 
 def confidence_margin(
-    logits: Float32, size_hw: tuple[int, int], upsampling: Upsampling, *, threshold: float = 0.0
+    logits: Float32,
+    size_hw: tuple[int, int],
+    upsampling: Upsampling,
+    *,
+    threshold: float = 0.0,
+    probabilities: bool = False,
 ) -> Float32:
     """How far the best class is ahead of the second best.
 
@@ -89,6 +94,7 @@ def confidence_margin(
         size_hw: Height and width to upsample the logits to, bilinearly.
         upsampling: Its coordinates.
         threshold: Of a single channel.
+        probabilities: `logits` are probabilities already.
 
     Returns:
         `size_hw` float32: difference of the two largest softmax values, 0 to 1.
@@ -98,13 +104,21 @@ def confidence_margin(
     margin = np.empty(size_hw, np.float32)
     for rows, band in _bands(_taps(height, size_hw[0], upsampling)):
         wide = _interpolate(_interpolate(logits, band, 1), columns, 2)
-        margin[rows] = np.abs(np.tanh((wide[0] - threshold) / 2)) if channels == 1 else _softmax_margin(wide)
+        margin[rows] = _one_margin(wide[0], threshold, probabilities) if channels == 1 else _margin(wide, probabilities)
     return margin
 
 
-def _softmax_margin(logits: Float32) -> Float32:
+def _one_margin(channel: Float32, threshold: float, probabilities: bool) -> Float32:
+    margin: Float32 = np.abs(2 * (channel - threshold) if probabilities else np.tanh((channel - threshold) / 2))
+    return margin
+
+
+def _margin(logits: Float32, probabilities: bool) -> Float32:
     """`(H, W)` from `(C, H, W)`."""
-    best = np.partition(logits, -2, axis=0)[-2:]
+    best: Float32 = np.partition(logits, -2, axis=0)[-2:]
+    if probabilities:
+        ahead: Float32 = best[1] - best[0]
+        return ahead
     total = np.exp(logits - best[1]).sum(0)
     margin: Float32 = (1 - np.exp(best[0] - best[1])) / total
     return margin

@@ -126,7 +126,12 @@ def _margins(session: Session, frames: Iterable[UInt8]) -> Iterator[tuple[UInt8,
     card = session.card
     size_hw = (session.input_buffer().shape[1], session.input_buffer().shape[2])
     for frame, logits in _answers(session, frames, lambda frame: frame):
-        yield frame, confidence_margin(logits, size_hw, card.upsampling, threshold=card.threshold)
+        yield (
+            frame,
+            confidence_margin(
+                logits, size_hw, card.upsampling, threshold=card.threshold, probabilities=card.probabilities
+            ),
+        )
 
 
 def _answers(session: Session, items: Iterable[T], frame_of: Callable[[T], UInt8]) -> Iterator[tuple[T, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, TopologicalSortPass
 
 from edgeseg.card import KEY, Card, decode_card, encode_card
 from edgeseg.errors import ModelFileError
@@ -20,7 +20,7 @@ FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
 
 def load_graph(path: str | Path) -> ir.Model:
-    """The graph in an ONNX file, with all its weights in memory.
+    """The graph in an ONNX file, with all its weights in memory and its nodes in order.
 
     Raises:
         ModelFileError: The file is missing, damaged, no ONNX, or names data outside of its folder.
@@ -32,6 +32,7 @@ def load_graph(path: str | Path) -> ir.Model:
     try:
         model = ir.load(path)
         ir.external_data.load_to_model(model)
+        TopologicalSortPass()(model)
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise ModelFileError(f"The model {path} could not be read: {reason}", hint="Export it again.") from error

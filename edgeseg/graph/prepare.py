@@ -15,11 +15,13 @@ from edgeseg.graph.passes import (
     AdoptFrames,
     CutTail,
     FoldBatchNorm,
+    FoldByRuntime,
     FoldConstants,
     FreezeShape,
     GlobalPool,
     MergePointwise,
     NameNodes,
+    RaisePrecision,
     SetOpset,
 )
 from edgeseg.labels import LabelSet, voc_palette
@@ -71,15 +73,17 @@ def prepare_graph(
     prepared = model.clone()
     try:
         prepared = SetOpset()(prepared).model
-        channels_last = _check_input(prepared.graph)
+        channels_last = _check_input(prepared.graph, batch)
         size = size_hw or _own_size(prepared.graph, source, channels_last)
         if channels_last:
             _transpose_input(prepared.graph)
         cut = CutTail(source.output if isinstance(source, Foreign) else None)
-        steps: tuple[ir.passes.InPlacePass, ...] = (
+        steps: tuple[ir.passes.PassBase, ...] = (
+            RaisePrecision(),
             FreezeShape((batch, 3, *size)),
             FoldConstants(),
             ShapeInferencePass(),
+            FoldByRuntime(),
             cut,
             RemoveUnusedNodesPass(),
             FoldBatchNorm(),
@@ -90,7 +94,7 @@ def prepare_graph(
             NameNodes(),
         )
         for step in steps:
-            step(prepared)
+            prepared = step(prepared).model
     except EdgesegError:
         raise
     except Exception as error:
@@ -102,21 +106,32 @@ def prepare_graph(
     return prepared
 
 
-def _check_input(graph: ir.Graph) -> bool:
+def _check_input(graph: ir.Graph, batch: int) -> bool:
     """Whether the only input has its channels last."""
     inputs = [value for value in graph.inputs if value.name not in graph.initializers]
     if len(inputs) != 1:
         names = ", ".join(f"'{value.name}'" for value in inputs) or "none"
-        raise UsageError(f"The graph has {len(inputs)} inputs ({names}); edgeseg builds networks with one, the image.")
+        raise UsageError(
+            f"The graph has {len(inputs)} inputs ({names}); edgeseg builds networks with one, the image.",
+            hint="Export it with the others as constants.",
+        )
     graph.inputs[:] = inputs
     shape, dtype = inputs[0].shape, inputs[0].dtype
     text = "unknown" if shape is None else "(" + ", ".join(map(str, shape)) + ")"
-    if dtype is not ir.DataType.FLOAT:
-        raise UsageError(f"The input '{inputs[0].name}' is {dtype}; a normalized float32 image is needed.")
+    if dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
+        raise UsageError(
+            f"The input '{inputs[0].name}' is {dtype}; a normalized float image is needed.",
+            hint="Export the network without what turns bytes into floats, and say that with --mean and --std.",
+        )
     if shape is None or len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise UsageError(
             f"The input '{inputs[0].name}' has shape {text}; an image of 3 channels is needed, "
             "(N, 3, H, W) or (N, H, W, 3)."
+        )
+    if isinstance(shape[0], int) and shape[0] != batch:
+        raise UsageError(
+            f"The graph takes {shape[0]} images at a time; edgeseg builds engines for {batch}.",
+            hint="Export it with a batch of 1, or a free one.",
         )
     return bool(shape[1] != 3)
 
@@ -184,6 +199,7 @@ def _card(
         preprocess=source.preprocess,
         logit="threshold" if channels == 1 else "softmax",
         threshold=cut.tail.threshold_on_logits(source.threshold) if channels == 1 else 0.0,
+        probabilities=cut.tail.probabilities,
         upsampling=cut.tail.coordinates,
         made_from=made_from,
     )
@@ -191,6 +207,9 @@ def _card(
 
 def _channels(prepared: ir.Model) -> int:
     shape = prepared.graph.outputs[0].shape
-    if shape is None or not isinstance(shape[1], int):
-        raise ModelFileError(f"The shape of the logits can't be told: {shape}.")
-    return shape[1]
+    if shape is None or len(shape) != 4 or not shape.is_static():
+        raise ModelFileError(
+            f"The shape of the logits can't be told, only {shape}: something in the graph depends on the image.",
+            hint="Name the tensor with one channel per class: --output NAME, or export with a fixed size.",
+        )
+    return int(shape.numpy()[1])

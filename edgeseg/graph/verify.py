@@ -13,6 +13,7 @@ from edgeseg.card import Card
 from edgeseg.errors import ModelFileError
 from edgeseg.graph.attach import CLASS_MAP, FRAME, PICKED, attach_head_and_tail
 from edgeseg.graph.io import require_card
+from edgeseg.graph.passes.cut_tail import gives_probabilities
 from edgeseg.graph.prepare import Foreign
 
 __all__ = ["LEAST_EQUAL", "plain_class_map", "verify_prepared"]
@@ -44,14 +45,22 @@ def verify_prepared(original: ir.Model, about: Card | Foreign, prepared: ir.Mode
     full = expected.shape[1:] == frame.shape[1:3]
     whole = attach_head_and_tail(prepared, head="cast", upsample="full" if full else "none")
     name = CLASS_MAP if full else PICKED
-    found = run_graph(whole, {FRAME: frame}, name).reshape(expected.shape)
+    found = run_graph(whole, {FRAME: frame}, name)
+    if found.shape != expected.shape:
+        raise ModelFileError(
+            f"The graph's output is {expected.shape[1]}x{expected.shape[2]}, its logits are {found.shape[1]}x"
+            f"{found.shape[2]}, and its image {frame.shape[1]}x{frame.shape[2]}: a map of another size is made of it.",
+            hint="Name the tensor with one channel per class: --output NAME",
+        )
     equal = float((found == expected).mean())
     logger.info("Prepared against original: %.3f %% of the pixels equal", 100 * equal)
     if equal < LEAST_EQUAL:
         raise ModelFileError(
             f"The prepared graph does not compute what the original does: {100 * equal:.2f} % of the pixels of a "
             f"rendered frame are equal, {100 * LEAST_EQUAL:g} % are needed.",
-            hint="Please report this with the model. Exporting it with its logits as output may help: --output NAME.",
+            hint="If its one channel is a probability, say so: --threshold 0.5"
+            if card.logit == "threshold"
+            else "Please report this with the model. Naming its logits may help: --output NAME",
         )
     return equal
 
@@ -75,19 +84,24 @@ def plain_class_map(original: ir.Model, about: Card | Foreign, card: Card, frame
     channels_last = value.shape is not None and value.shape[1] != 3
     image = image if channels_last else np.ascontiguousarray(image.transpose(0, 3, 1, 2))
     output = about.output if isinstance(about, Foreign) else None
-    answer = run_graph(original, {value.name or "": image}, output)
+    half = value.dtype is ir.DataType.FLOAT16
+    answer = run_graph(original, {value.name or "": image.astype(np.float16) if half else image}, output)
     asked = about.threshold if isinstance(about, Foreign) else None
-    return _classes(answer, card, asked)
+    probable = gives_probabilities(_output(original, output))
+    return _classes(answer, card, asked if asked is not None else 0.5 if probable else 0.0)
 
 
-def _classes(answer: Any, card: Card, asked: float | None) -> UInt8:
+def _output(model: ir.Model, name: str | None) -> ir.Value:
+    inside = {value.name: value for node in model.graph for value in node.outputs}
+    return model.graph.outputs[0] if name is None else inside[name]
+
+
+def _classes(answer: Any, card: Card, limit: float) -> UInt8:
     if answer.dtype.kind in "iub":
         found = _without_channel(answer)
     elif card.logit == "softmax":
         found = answer.argmax(1 if answer.shape[1] == card.num_classes else 3)
     else:
-        probability = asked is None and answer.min() >= 0 and answer.max() <= 1
-        limit = asked if asked is not None else 0.5 if probability else 0.0
         found = _without_channel(answer) > limit
     return np.asarray(found, np.uint8)
 

@@ -98,7 +98,9 @@ def _refuse_source(path: Path, source: Source) -> None:
     read, written = source.place.resolve(), path.resolve()
     beside = read.is_file() and written == read.parent
     if read == written or beside or (read.is_dir() and read in written.parents):
-        raise UsageError(f"{path} could overwrite the source {source.place}.", hint="Name another place.")
+        raise UsageError(
+            f"{path} could overwrite the source {source.place}, which is never written to.", hint="Name another place."
+        )
 
 
 class NullSink:

@@ -117,3 +117,10 @@ def test_shares_count_all_pixels_and_the_confident_ones() -> None:
 )
 def test_the_verdict(confusion: list[list[int]], unsure: int, passes: bool) -> None:
     assert agreement(confusion, unsure).passes() is passes
+
+
+def test_probabilities_are_taken_as_they_are() -> None:
+    three = np.array([0.7, 0.2, 0.1], np.float32).reshape(3, 1, 1)
+    assert confidence_margin(three, (1, 1), "half_pixel", probabilities=True) == pytest.approx(0.5)
+    one = np.array([0.9], np.float32).reshape(1, 1, 1)
+    assert confidence_margin(one, (1, 1), "half_pixel", threshold=0.5, probabilities=True) == pytest.approx(0.8)

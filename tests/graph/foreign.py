@@ -20,7 +20,9 @@ class Shape:
 
     Attributes:
         end: `logits` full size, `softmax`, `labels`, `labels_keepdims`, `small` (decoder's size), `sigmoid`, `raw`
-            (one channel), `greater` (one channel, compared), `nearest` (label map grown by nearest neighbour).
+            (one channel), `greater` (one channel, compared), `nearest` (label map grown by nearest neighbour),
+            `sigmoid_first` and `softmax_first` (resized after the activation), `clip` (one channel cut to 0 and 1).
+        computed_pad: Padding whose widths are computed from ConstantOfShape, as the older exporter of torch writes it.
         free: Names of free dimensions of the input.
         batch_norm: BatchNormalization is left unfolded.
         shape_nodes: The upsampling's size is computed by nodes from the input's shape.
@@ -36,14 +38,18 @@ class Shape:
     coordinates: str = "half_pixel"
     opset: int = 17
     pad: bool = False
+    computed_pad: bool = False
 
 
 def foreign(shape: Shape, seed: int = 13) -> ir.Model:
     """A network trained on normalized RGB, written in that shape."""
     m = GraphMaker(seed)
-    channels = 1 if shape.end in ("sigmoid", "raw", "greater") else CLASSES
+    channels = 1 if shape.end in ("sigmoid", "sigmoid_first", "clip", "raw", "greater") else CLASSES
     x = m.node("Transpose", "image", perm=[0, 3, 1, 2]) if shape.channels_last else "image"
-    if shape.pad:
+    if shape.computed_pad:
+        x = _computed_pad(m, x)
+        y = m.node("Relu", _unpadded(m, x))
+    elif shape.pad:
         x = m.node("Pad", x, m.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)))
         y = m.node("Relu", _unpadded(m, x))
     else:
@@ -60,6 +66,17 @@ def foreign(shape: Shape, seed: int = 13) -> ir.Model:
     if shape.auxiliary:
         outputs.append(_grow(m, m.conv(y, 8, channels), shape, channels))
     return ir.from_proto(_model(m, shape, outputs))
+
+
+def _computed_pad(m: GraphMaker, x: str) -> str:
+    """Zero padding by one: widths [1, 1, 1, 1] and zeros up to eight, reversed in pairs and laid out for Pad."""
+    zeros = m.node("ConstantOfShape", m.constant(np.array([4], np.int64)), value=helper.make_tensor("v", 7, [1], [0]))
+    widths = m.node("Concat", m.constant(np.ones(4, np.int64)), zeros, axis=0)
+    pairs = m.node("Reshape", widths, m.constant(np.array([-1, 2], np.int64)))
+    steps = [m.constant(np.array([number], np.int64)) for number in (-1, -(2**62), 0, -1)]
+    turned = m.node("Transpose", m.node("Slice", pairs, *steps), perm=[1, 0])
+    flat = m.node("Reshape", turned, m.constant(np.array([-1], np.int64)))
+    return m.node("Pad", x, m.node("Cast", flat, to=TensorProto.INT64))
 
 
 def _unpadded(m: GraphMaker, x: str) -> str:
@@ -93,7 +110,12 @@ def _end(m: GraphMaker, logits: str, shape: Shape, channels: int) -> str:
     if shape.end == "nearest":
         labels = m.node("Cast", m.node("ArgMax", logits, axis=1, keepdims=1), to=TensorProto.FLOAT)
         return m.node("Resize", labels, "", m.constant(np.array([1, 1, 2, 2], np.float32)), mode="nearest")
+    if shape.end in ("sigmoid_first", "softmax_first"):
+        sigmoid = shape.end == "sigmoid_first"
+        logits = m.node("Sigmoid", logits) if sigmoid else m.node("Softmax", logits, axis=1)
     y = _grow(m, logits, shape, channels)
+    if shape.end == "clip":
+        return m.node("Clip", y, m.constant(np.float32(0)), m.constant(np.float32(1)))
     if shape.channels_last:
         y = m.node("Transpose", y, perm=[0, 2, 3, 1])
     axis = 3 if shape.channels_last else 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+import onnx
 import onnx_ir as ir
 
 from edgeseg.card import Card, Preprocess
 from edgeseg.errors import ModelFileError, UsageError
-from edgeseg.graph.io import graph_card, graph_sha256, weights_sha256
+from edgeseg.graph.io import graph_card, graph_sha256, load_graph, weights_sha256
 from edgeseg.graph.prepare import Foreign, prepare_graph
 from edgeseg.graph.verify import verify_prepared
 from edgeseg.labels import label_set
@@ -52,6 +54,9 @@ def prepared_card(model: ir.Model) -> Card:
         ),
         pytest.param(Shape(end="raw"), ABOUT, "half_pixel", id="one raw channel"),
         pytest.param(Shape(end="raw"), Foreign("f", IMAGENET, threshold=-0.4), "half_pixel", id="raw with a threshold"),
+        pytest.param(Shape(end="sigmoid_first"), ABOUT, "half_pixel", id="one channel, resized after its sigmoid"),
+        pytest.param(Shape(end="clip"), ABOUT, "half_pixel", id="one channel, cut to 0 and 1"),
+        pytest.param(Shape(computed_pad=True), ABOUT, "half_pixel", id="padding computed by nodes"),
         pytest.param(Shape(end="greater"), ABOUT, "half_pixel", id="one channel, compared in the graph"),
         pytest.param(Shape(channels_last=True), ABOUT, "half_pixel", id="channels last"),
         pytest.param(Shape(channels_last=True, end="labels"), ABOUT, "half_pixel", id="channels last, label map"),
@@ -93,11 +98,32 @@ def test_a_prepared_graph_computes_what_the_original_does(shape: Shape, about: F
     assert [value.name for value in prepared.graph.inputs] == ["pixels"]
     assert [value.name for value in prepared.graph.outputs] == ["logits"]
     ops = {node.op_type for node in prepared.graph}
-    assert not ops & {"BatchNormalization", "ReduceMean", "Shape", "Gather", "Pad", "Softmax", "ArgMax"}
+    assert not ops & {"BatchNormalization", "ReduceMean", "Shape", "Gather", "Pad", "ConstantOfShape", "ArgMax"}
     assert all(
         node.name and all(value.name and value.shape is not None for value in node.outputs) for node in prepared.graph
     )
     assert prepared.opset_imports[""] == 17
+
+
+@pytest.mark.parametrize("keep_io", [True, False], ids=["float32 at its ends", "all in half precision"])
+def test_half_precision_is_raised(keep_io: bool, tmp_path: Path) -> None:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    half = convert_float_to_float16(ir.to_proto(foreign(Shape())), keep_io_types=keep_io)
+    onnx.save(half, tmp_path / "half.onnx")
+    original = load_graph(tmp_path / "half.onnx")
+    assert any(v.const_value.dtype is ir.DataType.FLOAT16 for v in original.graph.initializers.values())
+    prepared = prepare_graph(original, ABOUT)
+    assert verify_prepared(original, ABOUT, prepared, scene()) >= 0.999
+    values = [*prepared.graph.initializers.values(), *(v for node in prepared.graph for v in node.outputs)]
+    assert {value.dtype for value in values} <= {ir.DataType.FLOAT, ir.DataType.INT64}
+
+
+def test_probabilities_that_are_resized_are_known_as_such() -> None:
+    """Their margin is their difference: a softmax over probabilities would never be confident."""
+    card = prepared_card(prepare_graph(foreign(Shape(end="softmax_first")), ABOUT))
+    assert card.probabilities
+    assert not prepared_card(prepare_graph(foreign(Shape(end="softmax")), ABOUT)).probabilities
 
 
 def test_the_frame_tells_the_classes_apart() -> None:
@@ -116,7 +142,7 @@ def test_the_frame_tells_the_classes_apart() -> None:
         pytest.param(Shape(auxiliary=True), {}, "2 outputs", id="two outputs and none named"),
         pytest.param(Shape(), {"output": "nowhere"}, "no tensor 'nowhere'", id="an output that is not there"),
         pytest.param(Shape(end="nearest"), {}, "resized after its ArgMax", id="a label map that is resized"),
-        pytest.param(Shape(batch=4), {}, "fixed to 4x3x24x32", id="a fixed batch of four"),
+        pytest.param(Shape(batch=4), {}, "takes 4 images at a time", id="a fixed batch of four"),
         pytest.param(Shape(), {"classes": label_set("a,b")}, "2 classes were given", id="too few class names"),
         pytest.param(
             Shape(end="sigmoid"), {"classes": label_set("a,b,c")}, "one channel", id="three classes of one channel"

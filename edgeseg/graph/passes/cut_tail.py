@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from edgeseg.errors import UsageError
 
-__all__ = ["LOGITS", "CutTail", "Tail"]
+__all__ = ["LOGITS", "CutTail", "Tail", "gives_probabilities"]
 
 #: Name of the prepared graph's output: `(N, C, h, w)` float32 at the decoder's own size.
 LOGITS = "logits"
@@ -30,6 +30,7 @@ class Tail:
         activation: Softmax or Sigmoid was cut off.
         threshold: A comparison was cut off, with this value on its input.
         channels_last: The tensor reached has its channels last.
+        probabilities: The tensor reached holds probabilities, which the graph goes on with.
     """
 
     labels: bool = False
@@ -38,6 +39,7 @@ class Tail:
     activation: Literal["", "softmax", "sigmoid"] = ""
     threshold: float | None = None
     channels_last: bool = False
+    probabilities: bool = False
 
     def threshold_on_logits(self, asked: float | None) -> float:
         """The threshold to compare the single channel with, on the tensor that is left.
@@ -47,7 +49,7 @@ class Tail:
         """
         value = asked if asked is not None else self.threshold
         if self.activation != "sigmoid":
-            return 0.0 if value is None else value
+            return (0.5 if self.probabilities else 0.0) if value is None else value
         value = 0.5 if value is None else value
         if not 0 < value < 1:
             raise UsageError(
@@ -80,6 +82,7 @@ class CutTail(ir.passes.InPlacePass):
             if further is None or source is None:
                 break
             value, tail = source, further
+        tail = replace(tail, probabilities=gives_probabilities(value))
         value, tail = _channels_first(model.graph, value, tail)
         self.tail = tail
         _check(value, tail)
@@ -202,10 +205,11 @@ def _check(value: ir.Value, tail: Tail) -> None:
             hint=f"Name them: --output {logits.name}",
         )
     if dtype is not None and dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
+        found = _nearest_logits(value)
         what = "a label map that no ArgMax makes" if dtype.is_integer() else "no tensor of floats"
         raise UsageError(
             f"The output {where} is {what} ({dtype}); edgeseg needs the logits before it.",
-            hint="Name the tensor that holds one channel per class: --output NAME",
+            hint=f"Name the tensor that holds one channel per class: --output {found.name if found else 'NAME'}",
         )
     if shape is None or len(shape) != 4:
         raise UsageError(
@@ -214,6 +218,31 @@ def _check(value: ir.Value, tail: Tail) -> None:
         )
     if tail.activation == "softmax" and shape[1] == 1:
         raise UsageError(f"The output {where} is a softmax over one channel, which is 1 everywhere.")
+
+
+def gives_probabilities(value: ir.Value) -> bool:
+    """Whether a tensor is a probability that was at most moved about or resized since."""
+    producer = value.producer()
+    while producer is not None and producer.op_type in _MOVES and producer.inputs[0] is not None:
+        producer = producer.inputs[0].producer()
+    if producer is not None and producer.op_type == "Clip":
+        limits = [ir.convenience.get_const_tensor(v) if v is not None else None for v in producer.inputs[1:3]]
+        return [None if limit is None else float(limit.numpy()) for limit in limits] == [0.0, 1.0]
+    return producer is not None and producer.op_type in ("Sigmoid", "HardSigmoid", "Softmax", "Round")
+
+
+def _nearest_logits(value: ir.Value) -> ir.Value | None:
+    """The nearest float tensor before `value` with several channels and a map."""
+    waiting = [value]
+    for _ in range(32):
+        producer = waiting.pop(0).producer() if waiting else None
+        for source in producer.inputs if producer is not None else ():
+            if source is not None and source.producer() is not None:
+                shape = source.shape
+                if source.dtype is ir.DataType.FLOAT and shape is not None and len(shape) == 4 and shape[1] != 1:
+                    return source
+                waiting.append(source)
+    return None
 
 
 def _behind_labels(value: ir.Value) -> ir.Value | None:
