@@ -81,6 +81,7 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
             stands in the engine's card under `execution`, where the library tells it.
         float_nodes: Convolutions and other heavy operators without Q/DQ.
         warnings: What the user should know, a sentence each.
+        device: That everything was measured on: processor and cores.
     """
 
     engine: str
@@ -101,5 +102,6 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     float_nodes: tuple[str, ...]
     candidates: tuple[CandidateReport, ...]
     warnings: tuple[str, ...]
+    device: str
     release: dict[str, Any] = {}
     seconds: float

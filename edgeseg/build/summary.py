@@ -10,6 +10,7 @@ from edgeseg.build.calibrate import Calibration
 from edgeseg.build.candidates import Candidate
 from edgeseg.build.report import BuildReport, CandidateReport
 from edgeseg.build.trial import Trial
+from edgeseg.device.cpu import cpu_model, inference_threads
 from edgeseg.errors import GateFailed
 
 __all__ = ["refusal", "refused_row", "summarize"]
@@ -47,6 +48,7 @@ def summarize(
         float_nodes=row.float_nodes,
         candidates=(*(_row(one, picked=one is pick) for one in trials), *refused),
         warnings=_warnings(pick, trials),
+        device=f"{cpu_model()}, {inference_threads()} threads",
         release=card.measured.get("release", {}),
         seconds=0.0,
     )

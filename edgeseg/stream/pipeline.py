@@ -60,6 +60,7 @@ class StreamReport(msgspec.Struct):
     """What became of the frames; captured = inferred + all that were dropped.
 
     Attributes:
+        announced: Frames that the source said it has; a video that was cut off gives fewer. None where it has no end.
         captured, inferred, shown: Frames that the source took, that went through the session, that the sinks got.
         dropped: The others, by reason.
         fps: Shown frames over the time from the first read to the last write.
@@ -71,6 +72,7 @@ class StreamReport(msgspec.Struct):
         outputs: Where the results lie.
     """
 
+    announced: int | None
     captured: int
     inferred: int
     shown: int
@@ -172,6 +174,7 @@ class _Stream:
         seconds = (self._end_ns - self._begin_ns) / 1e9
         ages = np.percentile(self._ages, (50, 95, 99)) if self._ages else np.full(3, np.nan)
         return StreamReport(
+            announced=self._source.total,
             captured=self.captured,
             inferred=self.inferred,
             shown=self.shown,

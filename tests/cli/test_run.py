@@ -61,7 +61,8 @@ def test_the_report_has_the_keys_of_its_schema(capsys: pytest.CaptureFixture[str
     report = run_json(capsys, f"{SMALL}&corrupt=0.3&seed=1", "out.mp4", "maps", "shot_%i.jpg", "null://")
     dropped = {"newest": 0, "corrupt": report["captured"] - report["inferred"], "stale": 0, "skipped": 0}
     assert set(report) == {
-        "schema", "captured", "inferred", "shown", "dropped", "fps", "frame_age_ms", "stage_ms", "stalls", "reconnects",
+        "schema", "announced",
+        "captured", "inferred", "shown", "dropped", "fps", "frame_age_ms", "stage_ms", "stalls", "reconnects",
         "outputs",
     }  # fmt: skip
     assert report["captured"] == 6 and 0 < report["shown"] == report["inferred"] < 6 and report["dropped"] == dropped

@@ -202,7 +202,7 @@ def test_silence_of_a_live_source_is_a_stall(caplog: pytest.LogCaptureFixture, m
     with make_session() as session:
         report = run_stream(session, open_source(f"{SMALL}&fps=100&frames=4&stall_at=2&stall_s=0.2"), [])
         still = run_stream(session, open_source(f"{SMALL}&frames=4&stall_at=2&stall_s=0.2"), [])
-    assert report.stalls == 1 and "'synthetic' was silent for 0.2 s" in caplog.text
+    assert report.stalls == 1 and "'synthetic' was silent for" in caplog.text
     assert still.stalls == 0, "a source that waits for its reader can't be late"
 
 
@@ -211,7 +211,7 @@ def test_a_truncated_video_ends_well(tmp_path: Path, caplog: pytest.LogCaptureFi
     cut(tmp_path / "v.avi", 0.5)
     with make_session() as session, caplog.at_level(logging.WARNING):
         report = run_stream(session, open_source(str(tmp_path / "v.avi")), [])
-    assert 10 <= report.shown <= 22 and "cut off" in caplog.text
+    assert 10 <= report.shown <= 22 < (report.announced or 0) and "cut off" in caplog.text
 
 
 def test_damaged_images_of_a_folder_are_left_out(tmp_path: Path) -> None:
