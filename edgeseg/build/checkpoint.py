@@ -23,10 +23,7 @@ def export_checkpoint(
     network: str = "",
     classes: str = "",
     options: dict[str, Any] | None = None,
-    name: str = "",
-    size_hw: tuple[int, int] | None = None,
-    licence: dict[str, str] | None = None,
-    measured: dict[str, Any] | None = None,
+    **card: Any,
 ) -> ir.Model:
     """The float graph of a checkpoint, compared with torch before it is returned.
 
@@ -35,9 +32,7 @@ def export_checkpoint(
         network: Name in the registry.
         classes: As `label_set` takes them.
         options: Of the network.
-        name: Of the model on the card; the file's stem where empty.
-        size_hw: Default input size for the card.
-        licence, measured: For the card.
+        card: Further fields of its card: `model` (else the file's stem), `size_hw`, `licence`, `measured`.
 
     Raises:
         MissingDependency: torch is not installed.
@@ -64,21 +59,17 @@ def export_checkpoint(
     options = recipe.get("options", {}) if options is None else options
     labels = label_set(classes)
     net = load_weights(create_model(network, num_classes=len(labels), **options), path)
-    card = Card(
-        kind="graph",
-        model=name or path.stem,
-        network=network,
-        options=options,
-        classes=labels.names,
-        palette=labels.palette,
-        size_hw=size_hw,
-        upsampling=options.get("upsampling", "align_corners"),
-        made_from={"weights": sha256_file(path)},
-        tools={"edgeseg": __version__},
-        licence=licence or {},
-        measured=measured or {},
-    )
-    return export_onnx(net, card)
+    own = {
+        "model": path.stem,
+        "network": network,
+        "options": options,
+        "classes": labels.names,
+        "palette": labels.palette,
+        "upsampling": options.get("upsampling", "align_corners"),
+        "made_from": {"weights": sha256_file(path)},
+        "tools": {"edgeseg": __version__},
+    }
+    return export_onnx(net, Card(kind="graph", **{**own, **card}))
 
 
 def _recipe(path: Path) -> dict[str, Any]:

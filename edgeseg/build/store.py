@@ -85,9 +85,9 @@ class EngineStore:
         """Finish a replacement that was cut short. Without one, only drop what an aborted one left."""
         journal = self.folder / JOURNAL
         if journal.is_file():
-            todo = msgspec.json.decode(journal.read_bytes(), type=_Journal)
-            for name in todo.names:
-                part = self.folder / todo.stage / name
+            begun = msgspec.json.decode(journal.read_bytes(), type=_Journal)
+            for name in begun.names:
+                part = self.folder / begun.stage / name
                 if part.exists():
                     os.replace(part, self.folder / name)
             journal.unlink()

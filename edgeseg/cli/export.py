@@ -50,10 +50,10 @@ def export(weights: Path, out: Path, name: str, as_json: bool, **about: Any) -> 
             network=about["network"],
             classes=about["classes"],
             options=_options(about["options"]) if about["options"] else None,
-            name=name or out.stem,
+            model=name or out.stem,
             size_hw=about["imgsz"],
             licence=dict(word.partition("=")[::2] for word in about["licence"]),
-            measured=_measured(about["measured"]) if about["measured"] else None,
+            measured=_measured(about["measured"]) if about["measured"] else {},
         )
         save_graph(graph, out)
     if as_json:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 __all__ = ["Backbone"]
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A network that returns feature maps by stride.
 
     Attributes:
@@ -21,6 +23,7 @@ class Backbone(nn.Module):
     channels: dict[int, int]
     deepest: int
 
+    @abstractmethod
     def forward(self, x: Tensor) -> dict[int, Tensor]:
         """Feature maps by stride.
 
@@ -30,4 +33,3 @@ class Backbone(nn.Module):
         Returns:
             For each stride `s` of `channels`, `(N, channels[s], ceil(H / s), ceil(W / s))`.
         """
-        raise NotImplementedError
