@@ -6,12 +6,13 @@ import shlex
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgeseg.backends import open_backend
+from edgeseg.backends import Engine, open_backend
 from edgeseg.bench import Settings, run_benchmark
 from edgeseg.bench.latency import stages
 from edgeseg.card import Preprocess
@@ -91,6 +92,7 @@ def test_an_engine_that_fails_its_self_test_is_not_timed(tmp_path: Path) -> None
     frame, wrong = np.zeros((32, 48, 3), np.uint8), np.full((32, 48), 3, np.uint8)
     with open_backend("onnxruntime").load(engine) as session:
         assert not (session.infer(frame[None])[0] == wrong).all()
-    write_golden(engine.path, frame, wrong)
+    hashes = write_golden(engine.path, frame, wrong)
+    engine = Engine(engine.path, msgspec.structs.replace(engine.card, measured={"golden": hashes}))
     with pytest.raises(EngineMismatch, match="does not compute what was measured"):
         run_benchmark({"tiny": engine}, QUICK)
