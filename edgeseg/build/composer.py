@@ -19,7 +19,7 @@ from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import BuildReport, CandidateReport
 from edgeseg.build.store import EngineStore, files_of, write_golden
-from edgeseg.build.summary import refusal, refused_row, summarize
+from edgeseg.build.summary import not_instead_of, refusal, refused_row, summarize
 from edgeseg.build.trial import Trial, pick_best, try_all
 from edgeseg.card import write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
@@ -59,13 +59,16 @@ def build_engine(
         pick = pick_best(trials)
         report = summarize(pick, trials, refused, calibration, store.folder)
         leads = _may_lead(store, pick)
+        kept_aside = () if leads or pick.verdict == "fail" else (_NOT_CURRENT,)
         report = msgspec.structs.replace(
             report,
-            warnings=(*calibration.warnings, *frames.warnings, *report.warnings, *([] if leads else [_NOT_CURRENT])),
+            warnings=(*calibration.warnings, *frames.warnings, *report.warnings, *kept_aside),
             seconds=time.perf_counter() - started,
         )
         if pick.verdict == "fail":
             raise refusal(report, pick.reason)
+        if not leads and store.current() == store.folder / pick.built.engine.path.name:
+            raise not_instead_of(report)
         _write_measurements(pick, report)
         stack.close()
         engine = pick.built.engine.path

@@ -13,7 +13,7 @@ from edgeseg.build.trial import Trial
 from edgeseg.device.cpu import cpu_model, inference_threads
 from edgeseg.errors import GateFailed
 
-__all__ = ["refusal", "refused_row", "summarize"]
+__all__ = ["not_instead_of", "refusal", "refused_row", "summarize"]
 
 
 def summarize(
@@ -78,6 +78,16 @@ def refusal(report: BuildReport, reason: str) -> GateFailed:
         f"keep nodes in float (--keep-float){ALLOW_MORE.get(report.gate.kind, '')}.",
     )
     error.report = msgspec.to_builtins(report)
+    return error
+
+
+def not_instead_of(report: BuildReport) -> GateFailed:
+    """The error of a build that would put an unmeasured engine in the place of the measured one of the same name."""
+    error = GateFailed(
+        f"{report.engine} was measured, and the new engine of that name can't be. Nothing was replaced.",
+        hint="Give frames to measure it on (--frames or --data), or another folder: -o DIR",
+    )
+    error.report = {**msgspec.to_builtins(report), "engine": "", "card": ""}
     return error
 
 

@@ -135,6 +135,7 @@ def test_a_failed_gate_replaces_nothing_and_gives_the_figures(edgeseg: Any, stoc
     assert ran.report["verdict"] == "fail"
     assert ran.report["engine"] == ""
     assert "-90 are allowed" in ran.report["error"]["message"]
+    assert not any("--engine" in warning for warning in ran.report["warnings"])
     assert {path.name: path.read_bytes() for path in built.iterdir()} == before
 
 
@@ -299,6 +300,18 @@ def test_an_engine_without_its_golden_pair_is_not_loaded(built: Path, which: int
     path.unlink() if missing else path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(ModelFileError, match="missing or damaged"):
         load_session(engine)
+
+
+def test_an_unmeasured_engine_never_takes_the_place_of_a_measured_one(
+    edgeseg: Any, stock: Path, tmp_path: Path
+) -> None:
+    words = ("--fp32", *IMAGENET, *QUICK, "-o", tmp_path)
+    assert edgeseg("build", stock / "net.onnx", *words, "--frames", stock / "frames").report["verdict"] == "pass"
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    ran = edgeseg("build", stock / "net.onnx", *words)
+    assert (ran.code, ran.report["engine"]) == (7, "")
+    assert "was measured, and the new engine of that name can't be" in ran.err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_damaged_pick_does_not_stop_a_build(edgeseg: Any, stock: Path, built: Path) -> None:
