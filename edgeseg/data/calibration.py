@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.data.calibration_file import CalibrationSet
 from edgeseg.data.images import IMAGE_SUFFIXES, frame_files, read_frame
 from edgeseg.data.labelled import find_data_set
 from edgeseg.data.scene import Scene
@@ -25,31 +25,12 @@ from edgeseg.recipes import decode_toml, find_toml
 __all__ = ["CalibrationSet", "FrameSet", "NamedFrame", "image_key", "open_frames"]
 
 Frame = npt.NDArray[np.uint8]
-Count = Annotated[int, msgspec.Meta(ge=1)]
 logger = logging.getLogger(__name__)
 
 #: Frames of a source that has no end, unless told otherwise.
 ENDLESS = 100
 #: Largest share of unreadable images that is passed over.
 UNREADABLE = 0.01
-
-
-class CalibrationSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A `calibration/*.toml` file.
-
-    Attributes:
-        source: As for `open_frames`; a path counts from the data set's folder, or else from the file's own.
-        frames: How many are chosen, evenly spaced; all without it.
-        every: Only each n-th frame is open to choice.
-        data: A data set known by name that holds `source`.
-        sha256: `FrameSet.sha256` of the choice; frames that give another hash are refused.
-    """
-
-    source: str
-    frames: Count | None = None
-    every: Count = 1
-    data: str = ""
-    sha256: str = ""
 
 
 class NamedFrame(NamedTuple):
@@ -67,17 +48,41 @@ class _Place(NamedTuple):
     key: str
 
 
+class _Choice(NamedTuple):
+    """Which frames of a source are chosen: those of `numbers` if any, else at most `limit` of each `every`-th."""
+
+    limit: int | None = None
+    every: int = 1
+    numbers: tuple[int, ...] = ()
+
+    def of(self, count: int, source: str) -> Sequence[int]:
+        """Indices into `count` frames: the numbers, or each in the middle of its share, so that no end is favoured."""
+        if self.numbers:
+            if self.numbers[-1] >= count:
+                raise UsageError(
+                    f"There is no frame {self.numbers[-1]} in {source}: it has {count}, from 0 to {count - 1}.",
+                    hint="Is it whole and unchanged? Choose anew: edgeseg calibrate MODEL SOURCE --select N -o SET",
+                )
+            return self.numbers
+        candidates, limit = range(0, count, self.every), self.limit
+        if limit is None or limit >= len(candidates):
+            return candidates
+        return [candidates[(2 * i + 1) * len(candidates) // (2 * limit)] for i in range(limit)]
+
+
 @dataclass(frozen=True)
 class FrameSet:
     """Frames in a fixed order, decoded anew in each iteration and never held together in memory.
 
     Attributes:
         source: Where they come from, as it was given.
+        origin: The folder, image, list, video or URI that `numbers` count in; not `source` for a calibration set.
     """
 
     source: str
     _places: tuple[_Place, ...]
     _read: Callable[[Sequence[int]], Iterator[Frame]]
+    origin: str = ""
 
     @property
     def sha256(self) -> str:
@@ -96,6 +101,31 @@ class FrameSet:
         """For each frame a short hash of its content, by which it is known again in another set."""
         return tuple(_short(place.key) for place in self._places)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the frames: their file, or their number in a video."""
+        return tuple(place.name for place in self._places)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """For each frame its place in `origin`, counted from 0."""
+        return tuple(place.at for place in self._places)
+
+    def watched(self, see: Callable[[NamedFrame], None]) -> FrameSet:
+        """The same frames; each is shown to `see` in passing, before it is given."""
+        names = {place.at: place.name for place in self._places}
+
+        def read(indices: Sequence[int]) -> Iterator[Frame]:
+            for at, frame in zip(indices, self._read(indices), strict=True):
+                see(NamedFrame(names[at], frame))
+                yield frame
+
+        return replace(self, _read=read)
+
+    def take(self, indices: Sequence[int]) -> FrameSet:
+        """The frames at these places of this set."""
+        return replace(self, _places=tuple(self._places[index] for index in indices))
+
     def without(self, keys: Collection[str]) -> FrameSet:
         """The frames of this set whose keys are not among `keys`; it may be empty."""
         left = (place for place in self._places if _short(place.key) not in keys)
@@ -103,7 +133,7 @@ class FrameSet:
 
     def choose(self, limit: int | None = None, every: int = 1) -> FrameSet:
         """Each `every`-th frame, and of these at most `limit`, evenly spaced."""
-        return replace(self, _places=tuple(self._places[i] for i in _evenly(len(self), limit, every)))
+        return self.take(_Choice(limit, every).of(len(self), self.source))
 
 
 def image_key(path: Path) -> str:
@@ -137,7 +167,7 @@ def open_frames(source: str | Path, *, limit: int | None = None, every: int = 1)
         raise UsageError(f"Frames are chosen by numbers from 1 on; given were limit {limit} and every {every}.")
     name = str(source)
     toml = _set_file(name)
-    return _open_set(toml, name).choose(limit, every) if toml else _open_plain(name, limit, every)
+    return _open_set(toml, name).choose(limit, every) if toml else _open_plain(name, _Choice(limit, every))
 
 
 def _set_file(name: str) -> Path | None:
@@ -156,7 +186,8 @@ def _open_set(path: Path, name: str) -> FrameSet:
     source = spec.source
     if not split_scheme(source)[0]:
         source = str((find_data_set(spec.data) if spec.data else path.parent) / source)
-    frames = replace(_open_plain(source, spec.frames, spec.every), source=name)
+    choice = _Choice(spec.frames, spec.every, spec.numbers or ())
+    frames = replace(_open_plain(source, choice), source=name)
     if spec.sha256 not in ("", frames.sha256):
         raise UsageError(
             f"The calibration set {path} was made of other frames: {spec.sha256[:12]}…, found {frames.sha256[:12]}….",
@@ -165,9 +196,9 @@ def _open_set(path: Path, name: str) -> FrameSet:
     return frames
 
 
-def _open_plain(name: str, limit: int | None, every: int) -> FrameSet:
+def _open_plain(name: str, choice: _Choice) -> FrameSet:
     if split_scheme(name)[0] == "synthetic":
-        return _open_synthetic(name, limit, every)
+        return _open_synthetic(name, choice)
     path = local_path(name)
     if path is None or not path.exists() or path.suffix.lower() == ".toml":
         raise UsageError(
@@ -175,20 +206,12 @@ def _open_plain(name: str, limit: int | None, every: int) -> FrameSet:
             hint="Possible: a folder of images, a list (.txt), a video, a calibration set, demo://bikes, synthetic://",
         )
     if path.is_dir():
-        return _open_images(name, _below(path), limit, every)
+        return _open_images(name, _below(path), choice)
     if path.suffix.lower() == ".txt":
-        return _open_images(name, _listed(path), limit, every)
+        return _open_images(name, _listed(path), choice)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return _open_images(name, [path], limit, every)
-    return _open_video(name, path, limit, every)
-
-
-def _evenly(count: int, limit: int | None, every: int) -> list[int]:
-    """Indices into `count` frames: each in the middle of its share, so that no end is favoured."""
-    candidates = range(0, count, every)
-    if limit is None or limit >= len(candidates):
-        return list(candidates)
-    return [candidates[(2 * i + 1) * len(candidates) // (2 * limit)] for i in range(limit)]
+        return _open_images(name, [path], choice)
+    return _open_video(name, path, choice)
 
 
 def _below(folder: Path) -> list[Path]:
@@ -211,8 +234,8 @@ def _listed(path: Path) -> list[Path]:
     return images
 
 
-def _open_images(name: str, paths: list[Path], limit: int | None, every: int) -> FrameSet:
-    chosen = [(i, paths[i]) for i in _evenly(len(paths), limit, every)]
+def _open_images(name: str, paths: list[Path], choice: _Choice) -> FrameSet:
+    chosen = [(i, paths[i]) for i in choice.of(len(paths), name)]
     bad = [path for _, path in chosen if not _readable(path)]
     if len(bad) > UNREADABLE * len(chosen):
         shown = ", ".join(map(str, bad[:5])) + (" and others" if len(bad) > 5 else "")
@@ -225,7 +248,7 @@ def _open_images(name: str, paths: list[Path], limit: int | None, every: int) ->
     places = tuple(_Place(i, str(path), sha256_file(path)) for i, path in chosen if path not in bad)
     if len(places) > 1 and len({place.key for place in places}) == 1:
         logger.warning("All %d images of %s are the same.", len(places), name)
-    return FrameSet(name, places, lambda indices: (read_frame(paths[i]) for i in indices))
+    return FrameSet(name, places, lambda indices: (read_frame(paths[i]) for i in indices), name)
 
 
 def _readable(path: Path) -> bool:
@@ -236,14 +259,14 @@ def _readable(path: Path) -> bool:
     return True
 
 
-def _open_video(name: str, path: Path, limit: int | None, every: int) -> FrameSet:
+def _open_video(name: str, path: Path, choice: _Choice) -> FrameSet:
     with VideoFile(path) as video:
         while video.skip():
             pass
         count = video.decoded
     content = sha256_file(path)
-    places = (_Place(i, f"{path.name}#{i}", f"{content} {i}") for i in _evenly(count, limit, every))
-    return FrameSet(name, tuple(places), lambda indices: _decode(path, indices))
+    places = (_Place(i, f"{path.name}#{i}", f"{content} {i}") for i in choice.of(count, name))
+    return FrameSet(name, tuple(places), lambda indices: _decode(path, indices), name)
 
 
 def _decode(path: Path, indices: Sequence[int]) -> Iterator[Frame]:
@@ -257,14 +280,14 @@ def _decode(path: Path, indices: Sequence[int]) -> Iterator[Frame]:
             yield frame
 
 
-def _open_synthetic(uri: str, limit: int | None, every: int) -> FrameSet:
+def _open_synthetic(uri: str, choice: _Choice) -> FrameSet:
     spec = parse_synthetic(uri)
 
     def render(indices: Sequence[int]) -> Iterator[Frame]:
         scenes = {size: Scene(size, spec.seed) for size in {spec.size_at(i) for i in indices}}
         return (scenes[spec.size_at(i)].render(spec.shown_at(i)) for i in indices)
 
-    chosen = _evenly(spec.frames or limit or ENDLESS, limit, every)
+    chosen = choice.of(spec.frames or choice.limit or max(choice.numbers, default=ENDLESS - 1) + 1, uri)
     keys = (sha256_bytes(frame.tobytes()) for frame in render(chosen))
     places = tuple(_Place(i, f"synthetic#{i}", key) for i, key in zip(chosen, keys, strict=True))
-    return FrameSet(uri, places, render)
+    return FrameSet(uri, places, render, uri)

@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeseg.data.calibration import CalibrationSet, FrameSet, _Place, open_frames
+from edgeseg.data.calibration_file import source_beside, write_set
 from edgeseg.data.labelled import find_data_set
 from edgeseg.errors import EdgesegError, SourceLost, UsageError
 from edgeseg.files import shared_folder
+from edgeseg.recipes import decode_toml
 from tests.data.media import cut, write_images, write_video
 
 
@@ -208,6 +210,88 @@ def test_a_calibration_set_refuses_other_frames_than_its_own(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="made of other frames") as caught:
         open_frames(tmp_path / "s.toml")
     assert "remove sha256" in caught.value.hint
+
+
+def _sources(folder: Path) -> dict[str, str]:
+    """Nine frames of each kind of source."""
+    write_images(folder / "frames", [f"{i}.png" for i in range(9)])
+    (folder / "list.txt").write_text("# by hand\n" + "".join(f"frames/{8 - i}.png\n" for i in range(9)))
+    write_video(folder / "v.avi", 9)
+    rendered = "synthetic://?width=32&height=32"
+    return {"folder": "frames", "list": "list.txt", "video": "v.avi", "rendered": rendered}
+
+
+@pytest.mark.parametrize("kind", ["folder", "list", "video", "rendered"])
+def test_a_set_of_numbers_gives_these_frames_of_its_source(tmp_path: Path, kind: str) -> None:
+    source = _sources(tmp_path)[kind]
+    given = source if "://" in source else str(tmp_path / source)
+    chosen = open_frames(given, limit=9).take([1, 4, 8])
+    spec = CalibrationSet(source=source_beside(given, tmp_path / "s.toml"), numbers=(1, 4, 8), sha256=chosen.sha256)
+    write_set(tmp_path / "s.toml", spec, "made by\na test")
+    frames = open_frames(tmp_path / "s.toml")
+    assert (frames.numbers, frames.names, frames.keys) == (chosen.numbers, chosen.names, chosen.keys)
+    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(frames, chosen, strict=True))
+    assert frames.origin == given and frames.source == str(tmp_path / "s.toml")
+    assert open_frames(tmp_path / "s.toml", limit=1).numbers == (4,)
+    assert (tmp_path / "s.toml").read_text().startswith("# made by a test\nsource = ")
+
+
+@pytest.mark.parametrize("kind", ["folder", "list", "video"])
+def test_a_number_beyond_the_end_is_refused(tmp_path: Path, kind: str) -> None:
+    source = _sources(tmp_path)[kind]
+    (tmp_path / "s.toml").write_text(f"source = '{source}'\nnumbers = [3, 9]\n")
+    with pytest.raises(UsageError, match=r"There is no frame 9 in .* it has 9, from 0 to 8") as caught:
+        open_frames(tmp_path / "s.toml")
+    assert "--select" in caught.value.hint
+
+
+def test_a_set_of_numbers_refuses_a_source_that_changed(tmp_path: Path) -> None:
+    chosen = open_frames(str(tmp_path / _sources(tmp_path)["folder"])).take([1, 4])
+    write_set(tmp_path / "s.toml", CalibrationSet("frames", numbers=chosen.numbers, sha256=chosen.sha256), "a test")
+    write_images(tmp_path / "frames", ["00.png"])
+    with pytest.raises(UsageError, match="made of other frames"):
+        open_frames(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        pytest.param("numbers = []", "length >= 1", id="no numbers"),
+        pytest.param("numbers = [-1, 2]", "numbers", id="a number below 0"),
+        pytest.param("numbers = [2, 1]", "must rise", id="falling numbers"),
+        pytest.param("numbers = [1, 1]", "must rise", id="a number twice"),
+        pytest.param("numbers = [1]\nframes = 2", "not by both", id="numbers and frames"),
+        pytest.param("numbers = [1]\nevery = 2", "not by both", id="numbers and every"),
+    ],
+)
+def test_a_set_with_impossible_numbers_is_refused(tmp_path: Path, choice: str, said: str) -> None:
+    (tmp_path / "s.toml").write_text(f"source = 'frames'\n{choice}\n")
+    with pytest.raises(UsageError, match=said):
+        open_frames(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize(
+    ("source", "toml", "expected"),
+    [
+        pytest.param("frames", "s.toml", "frames", id="beside the set"),
+        pytest.param("frames", "sets/s.toml", "../frames", id="in another folder"),
+        pytest.param("{tmp}/a 'b\"/v.mp4", "s.toml", "a 'b\"/v.mp4", id="an absolute path with quotes"),
+        pytest.param("file://{tmp}/frames", "s.toml", "frames", id="a path written as a URI"),
+        pytest.param("frames", "link/s.toml", "../frames", id="a set in a folder that is a link"),
+        pytest.param("demo://bikes", "sets/s.toml", "demo://bikes", id="a demo"),
+        pytest.param("synthetic://?seed=1", "s.toml", "synthetic://?seed=1", id="rendered frames"),
+    ],
+)
+def test_a_set_names_its_source_from_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, toml: str, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "link").symlink_to("sets")
+    named = source_beside(source.format(tmp=tmp_path), Path(toml))
+    assert named == expected
+    write_set(Path(toml), CalibrationSet(named, numbers=(0,)), "a test")
+    assert decode_toml(Path(toml), CalibrationSet) == CalibrationSet(named, numbers=(0,))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in shared_folder("calibration").glob("*.toml")))
