@@ -1,8 +1,9 @@
-"""Measured speed: benchmarks with their records, and comparisons of two engines."""
+"""Measured speed: benchmarks with their records, and comparisons of two engines with where they differ."""
 
 from __future__ import annotations
 
 from edgeseg.bench.comparison import Comparison, compare_engines
+from edgeseg.bench.comparison_report import make_folder, write_comparison
 from edgeseg.bench.latency import Benchmark, run_benchmark
 from edgeseg.bench.record import Record, Settings, read_record, write_benchmark
 
@@ -12,7 +13,9 @@ __all__ = [
     "Record",
     "Settings",
     "compare_engines",
+    "make_folder",
     "read_record",
     "run_benchmark",
     "write_benchmark",
+    "write_comparison",
 ]

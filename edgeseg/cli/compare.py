@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeseg.cli.options import UPSAMPLE
-from edgeseg.cli.report import json_option, points, print_json, print_table, progress
+from edgeseg.cli.report import json_option, print_json, print_table, progress, say
 from edgeseg.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeseg.bench import Comparison
-    from edgeseg.bench.comparison import Side
+    from edgeseg.bench.explain import Frames
 
 __all__ = ["compare"]
 
@@ -25,81 +25,83 @@ __all__ = ["compare"]
 @click.option("--frames", metavar="SOURCE", help="Frames without labels: a folder, a list, a video, demo://bikes.")
 @click.option("--data", metavar="DIR", help="Labelled frames: images/ with masks/ or labels/; or camvid.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Of --frames, evenly spaced.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False, writable=True),
+    metavar="DIR",
+    help="Folder for the report and the strips of the worst frames.",
+)
+@click.option("--worst", type=click.IntRange(1, 50), default=6, show_default=True, help="Number of worst frames.")
 @click.option("--duration", type=click.FloatRange(0), default=5, show_default=True, help="Seconds of timing.")
 @click.option("--upsample", type=UPSAMPLE, default="half", show_default=True, help="Where A or B is a graph.")
 @json_option
 def compare(
-    a: str, b: str, frames: str | None, data: str | None, limit: int, duration: float, upsample: Any, as_json: bool
+    a: str,
+    b: str,
+    frames: str | None,
+    data: str | None,
+    limit: int,
+    out: Path | None,
+    worst: int,
+    duration: float,
+    upsample: Any,
+    as_json: bool,
 ) -> None:
-    """Compare A and B on the same frames: agreement, accuracy on labels, speed in turns.
+    """Compare A and B on the same frames, and show where they differ.
 
-    A and B are engines, or float graphs with a card, which run in float on ONNX Runtime. Agreement counts the pixels
-    where A is confident; it is no accuracy. Give A the float one.
+    A and B are engines, or float graphs with a card, which run in float on ONNX Runtime. Give A the float one. With
+    labels, that is IoU by class, the confusions that grew from A to B, and the frames where B lost most; without, the
+    classes that B gives otherwise than A, and the frames that agree least: agreement, which is no accuracy. Both are
+    timed in turns.
+
+    With -o, DIR gets compare.md, compare.json, and worst-01.png and so on: frame, label, A, B and difference side by
+    side. Files of these names are replaced, and strips of an earlier comparison removed.
 
     \b
     Examples:
-      edgeseg compare liteseg-efficientnet-lite0-camvid street-int8.onnx --frames demo://bikes
-      edgeseg compare float.onnx int8.onnx --data camvid --json
+      edgeseg compare float.onnx int8.onnx --data camvid                what INT8 costs, class by class
+      edgeseg compare float.onnx int8.onnx --data street/val -o why     and where: why/compare.md
+      edgeseg compare float.onnx int8.onnx --data camvid -o why --worst 20
+      edgeseg compare float.onnx int8.onnx --frames drive.mp4 -o why    without labels
+      edgeseg compare liteseg-efficientnet-lite0-camvid int8.onnx --data camvid --json
     """
     if (frames is None) == (data is None):
         raise UsageError("Give the frames to compare on: either --frames SOURCE or --data DIR.")
-    from edgeseg.bench import compare_engines
+    from edgeseg.bench import compare_engines, make_folder, write_comparison
     from edgeseg.build.graphs import find_or_build
-    from edgeseg.data.calibration import open_frames
-    from edgeseg.data.labelled import open_validation
 
+    pictures: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder, progress("Comparing") as update:
         first, second = (find_or_build(word, Path(folder), upsample=upsample) for word in (a, b))
-        labelled = open_validation(data, first.card.num_classes) if data is not None else None
-        plain = open_frames(frames, limit=limit) if frames is not None else ()
-        shown = (frame for frame, _ in labelled) if labelled is not None else (one.frame for one in plain)
-        found = compare_engines((a, first), (b, second), shown, labelled=labelled, seconds=duration, on_progress=update)
+        shown = _open(data, frames, limit, first.card.num_classes)
+        if out is not None:
+            make_folder(out)
+        keep = pictures.__setitem__ if out is not None else None
+        sides = (a, first), (b, second)
+        found = compare_engines(*sides, shown, seconds=duration, worst=worst, on_picture=keep, on_progress=update)
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    written = write_comparison(found, pictures, out) if out is not None else None
     if as_json:
         print_json("compare", found)
     else:
         _tell(found)
+    if written is not None:
+        say(f"{written.with_suffix('.md')} shows where they differ, {written} holds the figures.")
+
+
+def _open(data: str | None, frames: str | None, limit: int, num_classes: int) -> Frames:
+    from edgeseg.data.calibration import open_frames
+    from edgeseg.data.labelled import open_validation
+
+    return open_validation(data, num_classes) if data is not None else open_frames(frames or "", limit=limit)
 
 
 def _tell(found: Comparison) -> None:
-    rows = [
-        ("backend", found.a.backend, found.b.backend),
-        ("precision", _precision(found.a), _precision(found.b)),
-        ("size", *("x".join(map(str, side.size_hw)) for side in (found.a, found.b))),
-        *(
-            (f"p{p} ms", _ms(value), _ms(found.b.speed.percentiles_ms[p]))
-            for p, value in found.a.speed.percentiles_ms.items()
-        ),
-        ("FPS", f"{found.a.speed.fps:.1f}", f"{found.b.speed.fps:.1f}"),
-    ]
-    if found.drop is not None:
-        rows += [
-            (f"IoU {name}", points(iou), points(found.b.class_iou[name])) for name, iou in found.a.class_iou.items()
-        ]
-        rows.append(("mIoU", points(found.a.miou), points(found.b.miou)))
-    print_table(f"On {found.frames} frames", ("", f"A: {found.a.engine}", f"B: {found.b.engine}"), rows)
-    click.echo(_agreement(found))
-    if found.drop is not None:
-        low, high = found.drop.drop_ci95 or (float("nan"), float("nan"))
-        click.echo(
-            f"mIoU drops by {points(found.drop.drop)} points from A to B (95 %: {points(low)} to {points(high)})."
-        )
-    click.echo(f"B is {found.speed_ratio:.2f} times as fast as A.")
+    from edgeseg.bench.comparison_report import agreement_sentence, headline, speed_sentence, tables
 
-
-def _precision(side: Side) -> str:
-    return side.precision if side.dialect == "float" else f"{side.precision} {side.dialect}"
-
-
-def _ms(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.2f}"
-
-
-def _agreement(found: Comparison) -> str:
-    facts = found.agreement
-    worst = min(facts.class_iou.items(), key=lambda item: item[1], default=None)
-    least = f", least IoU {worst[1]:.3f} ('{worst[0]}')" if worst else ""
-    return (
-        f"Agreement: {points(facts.share)} % of all pixels, {points(facts.confident_share)} % of the "
-        f"{points(facts.confident_pixels)} % where A is confident{least}: "
-        f"{'enough' if facts.passes else 'too little'} for the gate of edgeseg build."
-    )
+    for table in tables(found):
+        print_table(table.title, table.heads, table.rows)
+    for sentence in (agreement_sentence(found), headline(found), speed_sentence(found)):
+        click.echo(sentence)
