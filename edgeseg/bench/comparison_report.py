@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import msgspec
 from edgeseg.bench.comparison import Comparison, DropFacts, Side
 from edgeseg.bench.worst import precision_words
 from edgeseg.errors import UsageError
-from edgeseg.files import write_bytes
+from edgeseg.files import atomic_path
 
 __all__ = [
     "Table",
@@ -194,9 +195,10 @@ def make_folder(folder: Path) -> None:
 
 
 def write_comparison(found: Comparison, pictures: Mapping[str, bytes], folder: Path) -> Path:
-    """Write `compare.json`, `compare.md` and the strips into a folder, each whole or not at all.
+    """Write `compare.json`, `compare.md` and the strips into a folder, whole, or leave all there as it was.
 
-    Strips of an earlier comparison that this one does not replace are removed.
+    All is on disk before the first file is replaced. Strips of an earlier comparison that this one does not replace
+    are removed.
 
     Args:
         found: Names the pictures.
@@ -204,15 +206,19 @@ def write_comparison(found: Comparison, pictures: Mapping[str, bytes], folder: P
         folder: Made if it is not there.
 
     Returns:
-        The path of the JSON, which is written last.
+        The path of the JSON, which is replaced last.
     """
-    for name, content in pictures.items():
-        write_bytes(folder / name, content)
+    files = {
+        "compare.json": msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n",
+        "compare.md": comparison_markdown(found).encode(),
+        **pictures,
+    }
+    with ExitStack() as stack:
+        for name, content in files.items():
+            stack.enter_context(atomic_path(folder / name)).write_bytes(content)
     for path in folder.glob("worst-[0-9][0-9].png"):
         if path.name not in pictures:
             path.unlink()
-    write_bytes(folder / "compare.md", comparison_markdown(found).encode())
-    write_bytes(folder / "compare.json", msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     return folder / "compare.json"
 
 

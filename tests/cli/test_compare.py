@@ -206,11 +206,14 @@ def no_file_larger_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_is_full_leaves_no_half_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(report(tmp_path, "--worst", "1")) == 0
-    before = state(tmp_path)
+def test_a_disk_that_is_full_leaves_the_folder_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(report(tmp_path)) == 0
+    before = {name: name.encode() + content for name, content in state(tmp_path).items()}
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
+    largest = max(len(content) - len(name) for name, content in before.items())
     capsys.readouterr()
-    with no_file_larger_than(len(before["worst-01.png"]) // 2):
+    with no_file_larger_than(largest - 1):
         assert main(report(tmp_path, "--json")) == 1
     printed, told = capsys.readouterr()
     assert "error: " in told and "Traceback" not in told
