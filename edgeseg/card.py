@@ -18,6 +18,7 @@ __all__ = [
     "Card",
     "Dialect",
     "Head",
+    "Int8Recipe",
     "PixelFormat",
     "Precision",
     "Preprocess",
@@ -78,6 +79,34 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resize: Resize = Resize()
 
 
+class Int8Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a graph is quantized in one dialect. The same recipe, graph and ranges give the same bytes.
+
+    Attributes:
+        calibrator: Picks thresholds from the ranges: `minmax`, `percentile:99.99`, `entropy`, `mse`.
+        per_tensor: One scale for all weights of an operator instead of one per output channel.
+        equalized: Channels between convolutions were brought to like magnitudes first.
+        equalization: How, see `edgeseg.quantize.equalize`; the ranges are those of the equalized graph.
+        bias_corrected: What quantization shifts the convolutions' means by was taken off their biases.
+        corrections: How, by convolution: float32 little-endian per output channel, added to its bias.
+        keep_float: Names of the nodes that stay in float beyond those of every recipe.
+
+    A quantized graph and an engine have `equalization` and `corrections` in their weights, and not on their cards.
+    """
+
+    calibrator: str = "minmax"
+    per_tensor: bool = False
+    equalized: bool = False
+    equalization: dict[str, bytes] = {}
+    bias_corrected: bool = False
+    corrections: dict[str, bytes] = {}
+    keep_float: tuple[str, ...] = ()
+
+    def without_arrays(self) -> Int8Recipe:
+        """What is told of the recipe once it was followed."""
+        return msgspec.structs.replace(self, equalization={}, corrections={})
+
+
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The card of one artefact.
 
@@ -96,6 +125,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         upsampling: Coordinates of the last bilinear resize.
         upsample: Size at which the best class is picked: `full`, `half` or `none` (the decoder's own).
         float_precision: Of the operators that an engine leaves in float.
+        int8: Recipe by dialect: of a float graph those that were found for it, else the one that was followed.
         sha256: Of the engine file itself; empty in other artefacts, whose card lies inside.
         made_from: sha256 of what the artefact was made from, by role: `weights`, `graph`, `prepared`, `ranges`.
         tools: Version by tool.
@@ -123,7 +153,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     precision: Precision = "fp32"
     float_precision: Precision = "fp32"
     dialect: Dialect = "float"
-    calibrator: str = ""
+    int8: dict[Dialect, Int8Recipe] = {}
     made_from: dict[str, str] = {}
     tools: dict[str, str] = {}
     measured: dict[str, Any] = {}

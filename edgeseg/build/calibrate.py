@@ -19,10 +19,10 @@ from edgeseg.graph.io import require_card
 from edgeseg.quantize.measure import measure_ranges
 from edgeseg.quantize.ranges import Ranges, check_ranges, load_ranges
 
-__all__ = ["Calibration", "calibrate", "calibrate_on", "pixels_of"]
+__all__ = ["Calibration", "as_pixels", "calibrate", "calibrate_on", "pixels_of"]
 
 OnProgress = Callable[[float, str], None]
-#: Of the calibration frames, every so-manieth is held out for the gate where it has no frames of its own.
+#: Of the calibration frames, every so-manieth is held out: to choose by, and for a gate that has no frames of its own.
 HOLD_OUT = 5
 LEAST_FRAMES = 32
 
@@ -33,11 +33,15 @@ class Calibration:
 
     Attributes:
         ranges: None for float engines.
-        held_out: Frames of the same source that were not calibrated on.
+        frames: That they were measured on, where that was now.
+        search: Further frames of the same source, to choose calibrators and blocks by.
+        held_out: Further frames of the same source, for a gate that has none of its own.
         warnings: Sentences.
     """
 
     ranges: Ranges | None = None
+    frames: FrameSet | None = None
+    search: FrameSet | None = None
     held_out: FrameSet | None = None
     warnings: tuple[str, ...] = ()
 
@@ -65,14 +69,17 @@ def calibrate(recipe: BuildRecipe, model: OpenedModel, prepared: ir.Model, on_pr
 
 def _measure(recipe: BuildRecipe, prepared: ir.Model, on_progress: OnProgress) -> Calibration:
     frames = open_frames(recipe.calib, limit=recipe.calib_frames)
-    held_out = None
-    if not recipe.data and not recipe.frames and len(frames) >= HOLD_OUT:
-        held_out = frames.choose(every=HOLD_OUT)
-        frames = frames.without(held_out.keys)
+    search = held_out = None
+    if len(frames) >= HOLD_OUT:
+        search = frames.choose(every=HOLD_OUT)
+        frames = frames.without(search.keys)
+        if not recipe.data and not recipe.frames:
+            held_out = search.choose(every=2)
+            search = search.without(held_out.keys)
     if not len(frames):
         raise UsageError(f"All frames of {recipe.calib} are the same picture.", hint="Calibrate on varied frames.")
     ranges = calibrate_on(frames, prepared, on_progress)
-    return Calibration(ranges, held_out, warn_of_few(ranges))
+    return Calibration(ranges, frames, search, held_out, warn_of_few(ranges))
 
 
 def warn_of_few(ranges: Ranges) -> tuple[str, ...]:
@@ -95,9 +102,13 @@ def calibrate_on(frames: FrameSet, prepared: ir.Model, on_progress: OnProgress) 
 
 
 def pixels_of(frames: FrameSet, card: Card) -> Iterator[npt.NDArray[np.float32]]:
-    """What a prepared graph takes, `(N, 3, h, w)` float32 frame - 128, of each frame."""
+    """What a prepared graph takes of each frame, see `as_pixels`."""
+    return (as_pixels(frame, card) for _, frame in frames)
+
+
+def as_pixels(frame: npt.NDArray[np.uint8], card: Card) -> npt.NDArray[np.float32]:
+    """What a prepared graph takes of a frame `(H, W, 3)` uint8 BGR: `(N, 3, h, w)` float32, frame - 128."""
     slot = np.empty((*card.fixed_size_hw, len(card.preprocess.pixel_format)), np.uint8)
-    for _, frame in frames:
-        frame_for_card(frame, card.preprocess, slot)
-        pixels = slot[..., :3].transpose(2, 0, 1).astype(np.float32) - np.float32(128)
-        yield np.repeat(pixels[None], card.batch, 0)
+    frame_for_card(frame, card.preprocess, slot)
+    pixels = slot[..., :3].transpose(2, 0, 1).astype(np.float32) - np.float32(128)
+    return np.repeat(pixels[None], card.batch, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,14 +12,14 @@ import onnx_ir as ir
 
 from edgeseg.backends import Backend, Engine, EngineOptions, installed_backends, open_backend
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.card import Dialect, Precision
+from edgeseg.card import Dialect, Int8Recipe, Precision, Upsample
 from edgeseg.errors import MissingDependency, UsageError
 from edgeseg.graph.attach import attach_head_and_tail
 from edgeseg.graph.io import graph_sha256, require_card, save_graph
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.ranges import Ranges
 
-__all__ = ["Built", "Candidate", "build_candidate", "count_convs", "plan"]
+__all__ = ["Built", "Candidate", "Quantization", "build_candidate", "count_convs", "plan"]
 
 HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -44,10 +45,19 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """How a graph is quantized: a recipe, and the ranges that it goes with."""
+
+    recipe: Int8Recipe
+    ranges: Ranges
+
+
+@dataclass(frozen=True)
 class Built:
     """A candidate's engine.
 
     Attributes:
+        quantization: None for float engines.
         graph_sha256: Canonical hash of the graph that it was built from.
         int8_convs, total_convs: Convolutions with Q/DQ on input and weights, and all.
         float_nodes: Convolutions and other heavy operators without.
@@ -55,6 +65,7 @@ class Built:
 
     candidate: Candidate
     engine: Engine
+    quantization: Quantization | None
     graph_sha256: str
     int8_convs: int
     total_convs: int
@@ -104,35 +115,33 @@ def _references(backends: list[Backend], wanted: list[Candidate]) -> list[Candid
 
 
 def build_candidate(
-    candidate: Candidate, prepared: ir.Model, ranges: Ranges | None, recipe: BuildRecipe, folder: Path
+    candidate: Candidate, prepared: ir.Model, quantization: Quantization | None, upsample: Upsample, folder: Path
 ) -> Built:
-    """Build one engine in `folder`.
+    """Build one engine in a new folder inside `folder`.
 
     Raises:
-        UsageError: INT8 without ranges, or no such calibrator or node.
-        ModelFileError: The library refuses the graph.
+        UsageError: No such calibrator or node.
+        ModelFileError: The library refuses the graph, or the ranges are of other weights.
     """
-    graph = prepared
-    if candidate.dialect != "float":
-        if ranges is None:
-            raise UsageError("INT8 needs ranges.", hint="Measure them: --calib FOLDER|VIDEO")
-        graph = quantize_onnx(
-            prepared, ranges, dialect=candidate.dialect, calibrator=recipe.calibrator, keep_float=recipe.keep_float
-        )
+    if quantization is None:
+        graph = prepared
+    else:
+        graph = quantize_onnx(prepared, quantization.ranges, dialect=candidate.dialect, recipe=quantization.recipe)
     backend = candidate.backend
-    whole = attach_head_and_tail(graph, head=backend.head, tail=backend.tail, upsample=recipe.upsample)
+    whole = attach_head_and_tail(graph, head=backend.head, tail=backend.tail, upsample=upsample)
     card = require_card(whole)
     digest = graph_sha256(whole)
     height, width = card.fixed_size_hw
-    own = folder / candidate.name.replace(" ", "-")
-    own.mkdir()
+    own = Path(tempfile.mkdtemp(prefix=candidate.name.replace(" ", "-") + "-", dir=folder))
     source = own / "source.onnx"
-    save_graph(whole, source, msgspec.structs.replace(card, made_from={**card.made_from, "engine_graph": digest}))
+    followed = card.int8 if quantization is not None else {}
+    made_from = {**card.made_from, "engine_graph": digest}
+    save_graph(whole, source, msgspec.structs.replace(card, int8=followed, made_from=made_from))
     options = EngineOptions(precision=candidate.precision if candidate.dialect == "float" else "fp32")
     name = f"{card.model}-{height}x{width}-{candidate.precision}-{backend.name}{backend.suffix}"
     engine = backend.build(source, own / name, options)
     source.unlink()
-    return Built(candidate, engine, digest, *count_convs(whole))
+    return Built(candidate, engine, quantization, digest, *count_convs(whole))
 
 
 def count_convs(engine_graph: ir.Model) -> tuple[int, int, tuple[str, ...]]:

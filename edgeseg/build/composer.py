@@ -12,16 +12,19 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeseg.backends import Engine
-from edgeseg.build.calibrate import Calibration, calibrate
-from edgeseg.build.candidates import Built, Candidate, build_candidate, plan
+from edgeseg.build.calibrate import calibrate
+from edgeseg.build.candidates import Built, Candidate, Quantization, build_candidate, plan
+from edgeseg.build.choice import pick_best
 from edgeseg.build.gate import check_limits, gate_frames, golden_frame
+from edgeseg.build.judging import judge_and_repair
 from edgeseg.build.prepared import open_prepared
+from edgeseg.build.quantizations import first_quantizations
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import BuildReport, CandidateReport
 from edgeseg.build.store import EngineStore, files_of, write_golden
 from edgeseg.build.summary import not_instead_of, refusal, refused_row, summarize
-from edgeseg.build.trial import Trial, pick_best, try_all
-from edgeseg.card import write_card
+from edgeseg.build.trial import Trial, time_all
+from edgeseg.card import Dialect, write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
 from edgeseg.files import engines_folder
 from edgeseg.graph.io import require_card
@@ -34,7 +37,7 @@ OnProgress = Callable[[float, str], None]
 def build_engine(
     recipe: BuildRecipe, out: Path | None = None, on_progress: OnProgress = lambda *_: None
 ) -> BuildReport:
-    """Build, measure and keep the fastest engine that passes the gate.
+    """Build, measure and keep the engine that passes the gate and is preferred.
 
     Args:
         recipe: What to build and how it is judged.
@@ -51,18 +54,32 @@ def build_engine(
     on_progress(0.0, "read the model")
     candidates = plan(recipe)
     model, prepared = open_prepared(recipe)
-    calibration = calibrate(recipe, model, prepared, lambda share, note: on_progress(0.05 + 0.35 * share, note))
+    calibration = calibrate(recipe, model, prepared, lambda share, note: on_progress(0.05 + 0.3 * share, note))
     frames = gate_frames(recipe, require_card(prepared), calibration, shipped=model.shipped)
+    quantizations, calibrators = first_quantizations(
+        recipe, prepared, candidates, calibration, frames, lambda share, note: on_progress(0.35 + 0.1 * share, note)
+    )
     with store.staging() as folder, ExitStack() as stack:
-        built, refused = _build_all(candidates, prepared, calibration, recipe, folder, on_progress)
-        trials = try_all(built, frames, recipe, stack, lambda share, note: on_progress(0.5 + 0.5 * share, note))
-        pick = pick_best(trials)
-        report = summarize(pick, trials, refused, calibration, store.folder)
+        built, refused = _build_all(candidates, prepared, quantizations, recipe, folder, on_progress)
+        judgement = judge_and_repair(
+            built, prepared, calibration, frames, recipe, folder, lambda share, n: on_progress(0.5 + 0.35 * share, n)
+        )
+        trials = time_all(
+            judgement.judged,
+            frames,
+            stack,
+            seconds=recipe.duration,
+            on_round=lambda share: on_progress(0.85 + 0.15 * share, "time all in turns"),
+        )
+        pick = pick_best(trials, recipe)
+        report = summarize(pick, trials, refused, calibration, recipe, store.folder)
         leads = _may_lead(store, pick)
         kept_aside = () if leads or pick.verdict == "fail" else (_NOT_CURRENT,)
         report = msgspec.structs.replace(
             report,
-            warnings=(*calibration.warnings, *frames.warnings, *report.warnings, *kept_aside),
+            calibrators=tuple(calibrators),
+            repair=judgement.steps,
+            warnings=(*calibration.warnings, *frames.warnings, *judgement.warnings, *report.warnings, *kept_aside),
             seconds=time.perf_counter() - started,
         )
         if pick.verdict == "fail":
@@ -82,7 +99,7 @@ _NOT_CURRENT = "A measured engine stays the current one; name this one with --en
 def _build_all(
     candidates: list[Candidate],
     prepared: ir.Model,
-    calibration: Calibration,
+    quantizations: dict[Dialect, Quantization],
     recipe: BuildRecipe,
     folder: Path,
     on_progress: OnProgress,
@@ -94,9 +111,10 @@ def _build_all(
     """
     built, refused = [], []
     for index, candidate in enumerate(candidates):
-        on_progress(0.4 + 0.1 * index / len(candidates), f"build {candidate.name}")
+        on_progress(0.45 + 0.05 * index / len(candidates), f"build {candidate.name}")
         try:
-            built.append(build_candidate(candidate, prepared, calibration.ranges, recipe, folder))
+            quantization = quantizations.get(candidate.dialect)
+            built.append(build_candidate(candidate, prepared, quantization, recipe.upsample, folder))
         except (ModelFileError, EngineMismatch) as error:
             if candidate.is_baseline:
                 raise

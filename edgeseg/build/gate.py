@@ -21,7 +21,7 @@ from edgeseg.errors import UsageError
 from edgeseg.evaluate import Agreement, class_maps, confident_pixels, evaluate_frames, miou_drop
 from edgeseg.evaluate.agreement import MIN_CLASS_IOU, MIN_CONFIDENT, MIN_SHARE
 
-__all__ = ["GateFrames", "Judge", "check_limits", "gate_frames", "golden_frame", "verdict_of"]
+__all__ = ["GateFrames", "Judge", "check_limits", "excess", "gate_frames", "golden_frame", "verdict_of"]
 
 UInt8 = npt.NDArray[np.uint8]
 #: Points, where nothing else is asked for.
@@ -37,6 +37,9 @@ class GateFrames:
     labelled: LabelledFrames | None = None
     plain: FrameSet | None = None
     warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labelled or ()) + len(self.plain or ())
 
     def frames(self) -> Iterator[UInt8]:
         """The frames, `(H, W, 3)` uint8 BGR."""
@@ -103,8 +106,9 @@ def _plain(frames: FrameSet, calibration: Calibration) -> GateFrames:
 
 
 def _seen(calibration: Calibration) -> frozenset[str]:
-    """Keys of the frames that the ranges were measured on, be it now or when the model was shipped."""
-    return frozenset(calibration.ranges.frame_keys) if calibration.ranges is not None else frozenset()
+    """Keys of the frames that ranges were measured on, be it when the model was shipped, or choices are made by."""
+    measured = calibration.ranges.frame_keys if calibration.ranges is not None else ()
+    return frozenset((*measured, *(calibration.search.keys if calibration.search is not None else ())))
 
 
 def _left_out(seen: int, frames: int, option: str) -> tuple[str, ...]:
@@ -135,10 +139,13 @@ class Judge:
         frames: To judge on.
         float_session: Class maps of the float graph, with the same tail.
         float_logits: Its logits, which tell where it is confident.
+        counting_share: A class gates by itself with more than this share of the pixels, 0 to 1.
     """
 
-    def __init__(self, frames: GateFrames, float_session: Session, float_logits: Session) -> None:
-        self.frames, self.card = frames, float_session.card
+    def __init__(
+        self, frames: GateFrames, float_session: Session, float_logits: Session, *, counting_share: float
+    ) -> None:
+        self.frames, self.card, self._counting_share = frames, float_session.card, counting_share
         if frames.labelled is not None:
             self.matrices = tuple(evaluate_frames(float_session, frames.labelled))
             return
@@ -156,16 +163,18 @@ class Judge:
             self.maps, class_maps(session, self.frames.frames()), self.confident, strict=True
         ):
             agreement.update(expected, found, confident)
+        counting = agreement.class_iou(self._counting_share)
         return Gate(
             kind=self.frames.kind,
             frames=agreement.frames,
             agreement=agreement.confident_share() if agreement.confident.counts.any() else None,
             confident=agreement.confident_part(),
-            class_agreement=self._by_class(agreement.class_iou()),
+            class_agreement=self._by_class(counting),
+            small_class_agreement=self._by_class(np.where(np.isnan(counting), agreement.class_iou(0), np.nan)),
         )
 
     def _on_labels(self, session: Session, labelled: LabelledFrames) -> Gate:
-        found = miou_drop(self.matrices, tuple(evaluate_frames(session, labelled)))
+        found = miou_drop(self.matrices, tuple(evaluate_frames(session, labelled)), counting_share=self._counting_share)
         return Gate(
             kind="labels",
             frames=found.frames,
@@ -174,6 +183,7 @@ class Judge:
             drop=found.drop,
             drop_ci95=found.drop_ci95,
             class_drop=self._by_class(found.class_drop),
+            small_class_drop=self._by_class(found.small_class_drop),
         )
 
     def _by_class(self, values: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -199,12 +209,37 @@ def verdict_of(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:
 
 
 def _verdict_on_labels(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:
-    limit = MAX_DROP if recipe.max_drop is None else recipe.max_drop
-    class_limit = MAX_CLASS_DROP if recipe.max_class_drop is None else recipe.max_class_drop
-    drop = 100 * (gate.drop if gate.drop is not None else float("inf"))
-    name, lost = max(gate.class_drop.items(), key=lambda item: item[1], default=("", float("-inf")))
+    limit, class_limit = _limits(recipe)
+    drop, (name, lost) = _points(gate.drop), _worst_class(gate)
     if not drop <= limit:
         return "fail", f"mIoU drops by {drop:.2f} points, {limit:g} are allowed"
-    if 100 * lost > class_limit:
-        return "fail", f"'{name}' drops by {100 * lost:.2f} points, {class_limit:g} are allowed"
+    if lost > class_limit:
+        return "fail", f"'{name}' drops by {lost:.2f} points, {class_limit:g} are allowed"
     return "pass", f"mIoU drops by {drop:.2f} points"
+
+
+def excess(gate: Gate, recipe: BuildRecipe) -> float:
+    """By how much a gate's worst figure is beyond its limit, in points; at most 0 where it passes."""
+    if gate.kind == "labels":
+        limit, class_limit = _limits(recipe)
+        return max(_points(gate.drop) - limit, _worst_class(gate)[1] - class_limit)
+    iou = min(gate.class_agreement.values(), default=1.0)
+    return 100 * max(MIN_SHARE - (gate.agreement or 0.0), MIN_CLASS_IOU - iou)
+
+
+def _limits(recipe: BuildRecipe) -> tuple[float, float]:
+    """Largest drop of mIoU and of one class's IoU, points."""
+    return (
+        MAX_DROP if recipe.max_drop is None else recipe.max_drop,
+        MAX_CLASS_DROP if recipe.max_class_drop is None else recipe.max_class_drop,
+    )
+
+
+def _points(drop: float | None) -> float:
+    return 100 * drop if drop is not None else float("inf")
+
+
+def _worst_class(gate: Gate) -> tuple[str, float]:
+    """The class that counts and loses most, and its drop in points."""
+    name, lost = max(gate.class_drop.items(), key=lambda item: item[1], default=("", float("-inf")))
+    return name, 100 * lost

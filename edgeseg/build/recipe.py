@@ -11,11 +11,18 @@ from edgeseg.card import PixelFormat, Precision, Preprocess, Resize, Upsample
 from edgeseg.catalog import DEFAULT_MODEL
 from edgeseg.errors import UsageError
 
-__all__ = ["BuildRecipe", "preprocess_of"]
+__all__ = ["PREFERENCES", "BuildRecipe", "Prefer", "preprocess_of"]
 
 Side = Annotated[int, msgspec.Meta(ge=16, le=8192)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Prefer = Literal["accuracy", "speed", "balanced"]
+#: Which engine is kept, a sentence each.
+PREFERENCES: dict[Prefer, str] = {
+    "balanced": "the fastest that passes, INT8 only if it is 5 % faster than the fastest float engine",
+    "speed": "the fastest that passes, by however little",
+    "accuracy": "of those that pass and are faster than float32 on ONNX Runtime, the one that loses least",
+}
 
 
 class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -31,13 +38,19 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         pixel_format: Of the frames that the engine takes.
         calib: Source of frames to measure ranges on; empty takes the ranges beside the model.
         calib_frames: At most so many of them, evenly spaced.
-        calibrator: Picks thresholds from the ranges: `minmax`, `percentile`, `percentile:99.9`, `entropy`.
+        calibrator: Picks thresholds from the ranges: `minmax`, `percentile`, `percentile:99.9`, `entropy`, `mse`, or
+            `auto` for the one that frames held out from calibration like best; empty follows the model's own recipe,
+            and is `minmax` where it has none.
+        per_tensor: One scale for all weights of an operator, as some accelerators need.
         keep_float: Names of nodes that stay in float.
+        repair: Where no engine passes the gate, repair the graph until one does.
+        prefer: Which of the engines that pass is picked, see `PREFERENCES`.
         data: Labelled frames to gate on.
         frames: Frames without labels to gate on.
         gate_frames: At most so many of them, evenly spaced; None is all labelled ones, and 100 of others.
         max_drop: Largest drop of mIoU in points; None is 0.5. Needs `data`.
         max_class_drop: Largest drop of one class's IoU in points; None is 2.0. Needs `data`.
+        min_class_share: Percent of the pixels from which on a class gates by itself; smaller ones are only reported.
         duration: Seconds for timing all engines in turns.
         mean, std: For graphs without a card: what the network was trained with, for pixels up to `input_range`.
         input_range: Largest pixel value that `mean` and `std` are for; None takes 255 where one is above 1.
@@ -57,13 +70,17 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     pixel_format: PixelFormat | None = None
     calib: str = ""
     calib_frames: Count = 100
-    calibrator: str = "minmax"
+    calibrator: str = ""
+    per_tensor: bool = False
     keep_float: tuple[str, ...] = ()
     data: str = ""
     frames: str = ""
     gate_frames: Count | None = None
     max_drop: float | None = None
     max_class_drop: float | None = None
+    min_class_share: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 1.0
+    repair: bool = True
+    prefer: Prefer = "balanced"
     duration: Positive = 6.0
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from edgeseg.card import Dialect, Precision, Upsample
+from edgeseg.build.recipe import Prefer
+from edgeseg.card import Dialect, Int8Recipe, Precision, Upsample
 
-__all__ = ["BuildReport", "CandidateReport", "Gate", "GateKind", "Speed", "Verdict"]
+__all__ = ["BuildReport", "CalibratorRow", "CandidateReport", "Gate", "GateKind", "RepairStep", "Speed", "Verdict"]
 
 Verdict = Literal["pass", "fail", "unmeasured"]
 GateKind = Literal["labels", "agreement", "golden", "none"]
@@ -22,9 +23,11 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         frames: That it was judged on.
         drop: `float_miou - miou`, with its 95 % interval.
         class_drop: Drop of IoU by class, for the classes that count.
+        small_class_drop: For the others, which do not gate.
         agreement: Share of confident pixels with float's class; None where no pixel is confident.
         confident: Share of all pixels that float is confident of.
         class_agreement: IoU against float by class, for the classes that count.
+        small_class_agreement: For the others, which do not gate.
     """
 
     kind: GateKind
@@ -34,9 +37,11 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     drop: float | None = None
     drop_ci95: tuple[float, float] | None = None
     class_drop: dict[str, float] = {}
+    small_class_drop: dict[str, float] = {}
     agreement: float | None = None
     confident: float | None = None
     class_agreement: dict[str, float] = {}
+    small_class_agreement: dict[str, float] = {}
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +76,41 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
     gate: Gate | None = None
 
 
+class CalibratorRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one calibrator does to the logits and classes of held-out frames, in one dialect."""
+
+    dialect: Dialect
+    calibrator: str
+    snr_db: float | None
+    agreement: float
+    picked: bool = False
+
+
+class RepairStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of the repair loop.
+
+    Attributes:
+        step: `as asked`, `calibrator`, `equalize`, `bias correction` or `float blocks`.
+        detail: What was done, or why it was not tried.
+        gain: How much better the gate's figure is than the best before: points of mIoU over 100, or share of pixels;
+            None where nothing was measured.
+        kept: The next steps build on it.
+        engine: Backend and dialect.
+    """
+
+    step: str
+    detail: str
+    engine: str
+    kept: bool
+    verdict: Verdict | None = None
+    reason: str = ""
+    gate: Gate | None = None
+    gain: float | None = None
+    int8_convs: int = 0
+    total_convs: int = 0
+    seconds: float = 0.0
+
+
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole result. `graph_sha256` is that of the graph the engine was built from.
 
@@ -80,6 +120,10 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
         int8_convs, total_convs: Convolutions with Q/DQ on input and weights, and all. What the library made of them
             stands in the engine's card under `execution`, where the library tells it.
         float_nodes: Convolutions and other heavy operators without Q/DQ.
+        int8: How each INT8 graph that passed was quantized, by dialect.
+        calibrators: What `--calibrator auto` tried.
+        repair: What the repair loop did, in order; empty where nothing was to be repaired.
+        prefer: By what the engine was picked.
         warnings: What the user should know, a sentence each.
         device: That everything was measured on: processor and cores.
     """
@@ -101,6 +145,10 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     total_convs: int
     float_nodes: tuple[str, ...]
     candidates: tuple[CandidateReport, ...]
+    int8: dict[Dialect, Int8Recipe] = {}
+    calibrators: tuple[CalibratorRow, ...] = ()
+    repair: tuple[RepairStep, ...] = ()
+    prefer: Prefer = "balanced"
     warnings: tuple[str, ...]
     device: str
     release: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from edgeseg.build.calibrate import calibrate_on, warn_of_few
 from edgeseg.build.candidates import count_convs
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.card import Dialect
+from edgeseg.card import Dialect, Int8Recipe
 from edgeseg.data.calibration import open_frames
 from edgeseg.graph.io import graph_sha256, save_graph
 from edgeseg.quantize.dialects import quantize_onnx
@@ -114,7 +114,10 @@ def quantize_file(
     _, prepared = open_prepared(recipe)
     warning = check_ranges(ranges, prepared)
     on_progress(0.5, f"quantize to {dialect}")
-    graph = quantize_onnx(prepared, ranges, dialect=dialect, calibrator=recipe.calibrator, keep_float=recipe.keep_float)
+    int8 = Int8Recipe(
+        calibrator=recipe.calibrator or "minmax", per_tensor=recipe.per_tensor, keep_float=recipe.keep_float
+    )
+    graph = quantize_onnx(prepared, ranges, dialect=dialect, recipe=int8)
     save_graph(graph, out)
     int8_convs, total_convs, float_nodes = count_convs(graph)
     return QuantizeReport(
@@ -122,7 +125,7 @@ def quantize_file(
         graph_sha256=graph_sha256(graph),
         ranges_sha256=ranges.sha256(),
         dialect=dialect,
-        calibrator=recipe.calibrator,
+        calibrator=int8.calibrator,
         int8_convs=int8_convs,
         total_convs=total_convs,
         float_nodes=float_nodes,

@@ -8,8 +8,11 @@ import msgspec
 
 from edgeseg.build.calibrate import Calibration
 from edgeseg.build.candidates import Candidate
+from edgeseg.build.choice import MARGIN, fastest_float
+from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import BuildReport, CandidateReport
 from edgeseg.build.trial import Trial
+from edgeseg.card import Dialect, Int8Recipe
 from edgeseg.device.cpu import cpu_model, inference_threads
 from edgeseg.errors import GateFailed
 
@@ -17,18 +20,24 @@ __all__ = ["not_instead_of", "refusal", "refused_row", "summarize"]
 
 
 def summarize(
-    pick: Trial, trials: list[Trial], refused: list[CandidateReport], calibration: Calibration, folder: Path
+    pick: Trial,
+    trials: list[Trial],
+    refused: list[CandidateReport],
+    calibration: Calibration,
+    recipe: BuildRecipe,
+    folder: Path,
 ) -> BuildReport:
-    """The report of a build; `seconds` is left at 0.
+    """The report of a build, without what calibrators and repair tried; `seconds` is left at 0.
 
     Args:
         pick: One of `trials`. If it failed, nothing is kept.
         refused: Rows of the candidates that could not be built.
+        recipe: By which the pick was made.
         folder: That keeps the engine.
     """
     card = pick.built.engine.card
     kept = "" if pick.verdict == "fail" else str(folder / pick.built.engine.path.name)
-    row = _row(pick, picked=True)
+    row = _row(pick, picked=True, rival=None)
     return BuildReport(
         engine=kept,
         card=kept and f"{kept}.json",
@@ -46,8 +55,10 @@ def summarize(
         int8_convs=row.int8_convs,
         total_convs=row.total_convs,
         float_nodes=row.float_nodes,
-        candidates=(*(_row(one, picked=one is pick) for one in trials), *refused),
-        warnings=_warnings(pick, trials),
+        candidates=(*(_row(one, picked=one is pick, rival=_rival(one, trials)) for one in trials), *refused),
+        int8=_recipes(trials),
+        prefer=recipe.prefer,
+        warnings=_warnings(pick, trials, recipe),
         device=f"{cpu_model()}, {inference_threads()} threads",
         release=card.measured.get("release", {}),
         seconds=0.0,
@@ -91,10 +102,11 @@ def not_instead_of(report: BuildReport) -> GateFailed:
     return error
 
 
-def _row(one: Trial, *, picked: bool) -> CandidateReport:
+def _row(one: Trial, *, picked: bool, rival: Trial | None) -> CandidateReport:
     built = one.built
+    slow = f"; does not pay, {rival.built.candidate.name} is as fast" if rival is not None and not picked else ""
     return msgspec.structs.replace(
-        refused_row(built.candidate, one.reason),
+        refused_row(built.candidate, one.reason + slow),
         verdict=one.verdict,
         picked=picked,
         size_bytes=built.engine.path.stat().st_size,
@@ -107,15 +119,32 @@ def _row(one: Trial, *, picked: bool) -> CandidateReport:
     )
 
 
-def _warnings(pick: Trial, trials: list[Trial]) -> tuple[str, ...]:
-    warnings = []
+def _rival(one: Trial, trials: list[Trial]) -> Trial | None:
+    """The float engine that an INT8 engine is not clearly faster than."""
+    rival = fastest_float(trials)
+    if one.built.quantization is None or rival is None or one.speed.p50_ms * MARGIN < rival.speed.p50_ms:
+        return None
+    return rival
+
+
+def _recipes(trials: list[Trial]) -> dict[Dialect, Int8Recipe]:
+    """How the INT8 graphs that passed were quantized."""
+    return {
+        one.built.candidate.dialect: one.built.quantization.recipe
+        for one in trials
+        if one.verdict == "pass" and one.built.quantization is not None
+    }
+
+
+def _warnings(pick: Trial, trials: list[Trial], recipe: BuildRecipe) -> tuple[str, ...]:
     if pick.verdict == "unmeasured":
-        warnings.append(f"The engine is kept unmeasured: {pick.reason}.")
-    floats = [one for one in trials if one.built.candidate.dialect == "float" and one is not pick]
-    fastest = min(floats, key=lambda one: one.speed.p50_ms, default=pick)
-    if pick.built.candidate.dialect != "float" and fastest.speed.p50_ms < pick.speed.p50_ms:
-        warnings.append(
-            f"INT8 does not pay here: {fastest.built.candidate.name} takes {fastest.speed.p50_ms:.2f} ms, "
-            f"the engine {pick.speed.p50_ms:.2f} ms."
-        )
-    return tuple(warnings)
+        return (f"The engine is kept unmeasured: {pick.reason}.",)
+    if recipe.precision != "int8" or pick.built.quantization is not None or pick.verdict != "pass":
+        return ()
+    int8 = [one for one in trials if one.built.quantization is not None and one.verdict == "pass"]
+    fastest = min(int8, key=lambda one: one.speed.p50_ms)
+    why = "it loses less" if recipe.prefer == "accuracy" else "INT8 does not pay here"
+    return (
+        f"{pick.built.candidate.name} was picked in the place of INT8, {why}: {pick.speed.p50_ms:.2f} ms against "
+        f"{fastest.speed.p50_ms:.2f} ms of {fastest.built.candidate.name}.",
+    )

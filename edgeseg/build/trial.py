@@ -1,4 +1,4 @@
-"""Engines on trial: gated against float32 on ONNX Runtime, timed in turns, and the best picked."""
+"""Engines on trial: gated against float32 on ONNX Runtime, then timed in turns."""
 
 from __future__ import annotations
 
@@ -15,53 +15,64 @@ from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Gate, Speed, Verdict
 from edgeseg.timing import Latency, latency, time_in_turns
 
-__all__ = ["Trial", "pick_best", "try_all"]
-
-#: A later candidate must be faster than an earlier one by this factor to be picked.
-MARGIN = 1.05
+__all__ = ["Judged", "Trial", "judge_engine", "open_judge", "time_all"]
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A built engine, opened, and what was found out about it."""
+class Judged:
+    """A built engine, and what the gate found out about it."""
 
     built: Built
-    session: Session
     gate: Gate
     verdict: Verdict
     reason: str
+
+
+@dataclass(frozen=True)
+class Trial(Judged):
+    """An engine that was gated and timed, still open."""
+
+    session: Session
     speed: Speed
 
 
-def try_all(
-    built: list[Built],
+def open_judge(baseline: Built, frames: GateFrames, recipe: BuildRecipe) -> Judge:
+    """The judge who knows the baseline's answers to the gate's frames."""
+    backend = baseline.candidate.backend
+    with backend.load(baseline.engine) as session, backend.load(baseline.engine, "logits") as logits:
+        return Judge(frames, session, logits, counting_share=recipe.min_class_share / 100)
+
+
+def judge_engine(judge: Judge, built: Built, recipe: BuildRecipe) -> Judged:
+    """Gate one engine against the baseline."""
+    with built.candidate.backend.load(built.engine) as session:
+        gate = judge.gate(session)
+    return Judged(built, gate, *verdict_of(gate, recipe))
+
+
+def time_all(
+    judged: list[Judged],
     frames: GateFrames,
-    recipe: BuildRecipe,
     stack: ExitStack,
-    on_progress: Callable[[float, str], None],
+    *,
+    seconds: float,
+    on_round: Callable[[float], None] = lambda _: None,
 ) -> list[Trial]:
-    """Gate every engine against the baseline, then time all in turns.
+    """Time all engines in turns.
 
     Args:
-        built: The baseline among them.
-        frames: To judge on.
-        recipe: Limits, and seconds of timing.
+        judged: The baseline among them.
+        frames: The first of them is what every engine is timed on.
         stack: Closes the sessions.
-        on_progress: Told the share done, 0 to 1, and what is under way.
+        seconds: Of timing together.
+        on_round: Told the share done, 0 to 1.
     """
-    sessions = [stack.enter_context(one.candidate.backend.load(one.engine)) for one in built]
-    baseline = next(index for index, one in enumerate(built) if one.candidate.is_baseline)
-    on_progress(0.0, "float answers to the gate's frames")
-    with built[baseline].candidate.backend.load(built[baseline].engine, "logits") as logits:
-        judge = Judge(frames, sessions[baseline], logits)
-    gates = []
-    for index, (one, session) in enumerate(zip(built, sessions, strict=True)):
-        on_progress(0.2 + 0.3 * index / len(built), f"gate {one.candidate.name}")
-        gates.append(judge.gate(session))
-    times = _time(sessions, frames, recipe.duration, lambda share: on_progress(0.5 + share / 2, "time all in turns"))
+    sessions = [stack.enter_context(one.built.candidate.backend.load(one.built.engine)) for one in judged]
+    times = _time(sessions, frames, seconds, on_round)
+    baseline = next(own for one, own in zip(judged, times, strict=True) if one.built.candidate.is_baseline)
     return [
-        Trial(one, session, gate, *verdict_of(gate, recipe), _speed(own, times[baseline]))
-        for one, session, gate, own in zip(built, sessions, gates, times, strict=True)
+        Trial(one.built, one.gate, one.verdict, one.reason, session, _speed(own, baseline))
+        for one, session, own in zip(judged, sessions, times, strict=True)
     ]
 
 
@@ -85,20 +96,3 @@ def _speed(own: Latency, baseline: Latency) -> Speed:
         float_p50_ms=baseline.p50_ms,
         ratio=baseline.p50_ms / own.p50_ms,
     )
-
-
-def pick_best(trials: list[Trial]) -> Trial:
-    """The fastest candidate that passes; without any the fastest unmeasured, else the one that failed by least."""
-    wanted = [one for one in trials if one.built.candidate.role == "candidate"]
-    for verdict in ("pass", "unmeasured"):
-        pick: Trial | None = None
-        for one in (one for one in wanted if one.verdict == verdict):
-            if pick is None or one.speed.p50_ms * MARGIN < pick.speed.p50_ms:
-                pick = one
-        if pick is not None:
-            return pick
-    return min(wanted, key=lambda one: _loss(one.gate))
-
-
-def _loss(gate: Gate) -> float:
-    return gate.drop if gate.drop is not None else 1 - (gate.agreement or 0.0)

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeseg.build.recipe import PREFERENCES
+from edgeseg.cli.build_tables import last_line, print_build_tables, release_line, small_classes_line
 from edgeseg.cli.options import UPSAMPLE, model_options, recipe_fields
-from edgeseg.cli.report import json_option, points, print_json, print_table, progress, say
+from edgeseg.cli.report import json_option, print_json, progress, say
+from edgeseg.errors import GateFailed
 
 if TYPE_CHECKING:
     from edgeseg.build import BuildReport
-    from edgeseg.build.report import CandidateReport, Gate
 
-__all__ = ["build", "build_table"]
+__all__ = ["build"]
 
 
 @click.command(
@@ -25,6 +27,8 @@ Examples:
   edgeseg build --int8 --frames street.mp4 --backend openvino --imgsz 384x640
   edgeseg build net.onnx --int8 --calib frames/ --classes 'road,car,sky' \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  edgeseg build net.onnx --int8 --calib drive.mp4 --calibrator auto --data street/ --max-drop 0.3
+  edgeseg build --int8 --per-tensor --calib camvid-train --data camvid
   edgeseg build --recipe cpu
 """
 )
@@ -37,13 +41,30 @@ Examples:
 @click.option("--upsample", type=UPSAMPLE, help="Size at which the best class is picked.")
 @click.option("--calib", metavar="SOURCE", help="Frames to measure ranges on: folder, list, video, calibration set.")
 @click.option("--calib-frames", type=click.IntRange(1), help="At most so many of them, evenly spaced.  [default: 100]")
-@click.option("--calibrator", metavar="NAME", help="minmax, percentile, percentile:99.9 or entropy.")
+@click.option(
+    "--calibrator",
+    metavar="NAME",
+    help="minmax, percentile:99.9, entropy, mse; or auto.  [default: the model's own recipe, else minmax]",
+)
+@click.option("--per-tensor", is_flag=True, help="One scale for all weights of an operator.")
 @click.option("--keep-float", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated.")
 @click.option("--data", metavar="DIR", help="Labelled frames to gate on: images/ with masks/ or labels/, 255 void.")
-@click.option("--frames", metavar="SOURCE", help="Frames without labels to gate on.")
+@click.option("--frames", metavar="SOURCE", help="Frames without labels to gate on: folder, list, video.")
 @click.option("--gate-frames", type=click.IntRange(1), help="At most so many.  [default: all with labels, else 100]")
 @click.option("--max-drop", type=float, metavar="POINTS", help="Largest drop of mIoU; needs --data.  [default: 0.5]")
-@click.option("--max-class-drop", type=float, metavar="POINTS", help="Of a class above 1 % of pixels.  [default: 2.0]")
+@click.option("--max-class-drop", type=float, metavar="POINTS", help="Of one class; needs --data.  [default: 2.0]")
+@click.option(
+    "--min-class-share",
+    type=click.FloatRange(0, 100, max_open=True),
+    metavar="PERCENT",
+    help="Classes with less of the pixels are reported and do not gate.  [default: 1]",
+)
+@click.option("--no-repair", is_flag=True, help="Let a gate that fails be the end.")
+@click.option(
+    "--prefer",
+    type=click.Choice(list(PREFERENCES)),
+    help=" ".join(f"{name}: {what}." for name, what in PREFERENCES.items()) + "  [default: balanced]",
+)
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds of timing in turns.  [default: 6]")
 @model_options
 @click.option("--recipe", metavar="FILE", help="A build recipe (.toml), or the name of one; options win over it.")
@@ -54,20 +75,36 @@ def build(recipe: str | None, out: Path | None, as_json: bool, **options: Any) -
 
     MODEL is a name of edgeseg models, an .onnx file of any segmentation network, or a checkpoint; without it
     the default network. What was kept before stays whole until another engine has passed.
-    """
-    from edgeseg.build import build_engine
 
-    with progress("build") as update:
-        report = build_engine(_recipe(recipe, options), out, update)
+    Where no INT8 engine passes, its graph is repaired: another calibrator, channels brought to like magnitudes,
+    corrected biases, then the most sensitive blocks back to float. Where none passes then, the exit code is 7.
+    """
+    import msgspec
+
+    from edgeseg.build import BuildReport, build_engine
+
+    try:
+        with progress("build") as update:
+            report = build_engine(_recipe(recipe, options), out, update)
+    except GateFailed as error:
+        if not as_json:
+            _tell(msgspec.convert(error.report, BuildReport))
+        raise
     if as_json:
         print_json("build", report)
         return
-    build_table(report)
+    _tell(report)
+    say(last_line(report))
+
+
+def _tell(report: BuildReport) -> None:
+    print_build_tables(report)
     for warning in report.warnings:
         say(f"warning: {warning}")
+    if line := small_classes_line(report.gate):
+        say(line)
     if report.gate.kind == "golden" and report.release:
-        say(_release_line(report.release))
-    say(_last_line(report))
+        say(release_line(report.release))
 
 
 def _recipe(path: str | None, options: dict[str, Any]) -> Any:
@@ -82,60 +119,7 @@ def _recipe(path: str | None, options: dict[str, Any]) -> Any:
         raise click.UsageError(
             f"{' and '.join(f'--{name}' for name in asked)} were given; one engine has one precision."
         )
-    return msgspec.structs.replace(recipe, **recipe_fields(options), **({"precision": asked[0]} if asked else {}))
-
-
-def build_table(report: BuildReport) -> None:
-    """Print what was tried, each with its figures and verdict."""
-    accuracy = {"labels": "mIoU", "agreement": "agreement", "golden": "agreement"}.get(report.gate.kind, "accuracy")
-    columns = ("backend", "dialect", "precision", "ms p50", "p99", "FPS", accuracy, "MB", "INT8 convs", "verdict")
-    rows = [_cells(row) for row in report.candidates]
-    print_table("Tried, timed in turns", columns, rows)
-
-
-def _cells(row: CandidateReport) -> tuple[str, ...]:
-    verdict = "reference" if row.role == "reference" else f"{row.verdict}: {row.reason}"
-    speed = row.speed
-    figures = (f"{speed.p50_ms:.2f}", f"{speed.p99_ms:.2f}", f"{speed.fps:.1f}") if speed else ("-", "-", "-")
-    return (
-        row.backend,
-        row.dialect,
-        row.precision,
-        *figures,
-        _accuracy(row.gate),
-        f"{row.size_bytes / 1e6:.1f}",
-        f"{row.int8_convs}/{row.total_convs}",
-        f"{'▶ ' if row.picked else ''}{verdict}",
-    )
-
-
-def _accuracy(gate: Gate | None) -> str:
-    if gate is None or gate.kind == "none":
-        return "-"
-    value = gate.miou if gate.kind == "labels" else gate.agreement
-    return points(value)
-
-
-def _release_line(release: dict[str, Any]) -> str:
-    gate = release["gate"]
-    return (
-        f"Accuracy was measured when the model was shipped, on {gate['frames']} labelled frames: mIoU "
-        f"{points(gate['miou'])}, float {points(gate['float_miou'])} ({release['backend']} {release['dialect']}). "
-        "Measure yours: --data DIR"
-    )
-
-
-def _last_line(report: BuildReport) -> str:
-    gate, speed = report.gate, report.speed
-    judged = {
-        "labels": "labelled frames",
-        "agreement": "frames, agreement with float (not accuracy)",
-        "golden": "rendered frames, which prove the engine and not its accuracy",
-        "none": "frames",
-    }[gate.kind]
-    ratio = f", {speed.ratio:.2f} times as fast as float on ONNX Runtime" if speed and speed.ratio else ""
-    return (
-        f"Kept {report.engine}\n"
-        f"{report.backend} {report.precision} {report.dialect}: {report.verdict} on {gate.frames} {judged}{ratio}. "
-        f"{report.seconds:.0f} s.\nNext: edgeseg run VIDEO, or edgeseg eval {report.engine} --data DIR"
-    )
+    changes: dict[str, Any] = {"precision": asked[0]} if asked else {}
+    changes |= {"repair": False} if options.pop("no_repair") else {}
+    changes |= {"per_tensor": True} if options.pop("per_tensor") else {}
+    return msgspec.structs.replace(recipe, **recipe_fields(options), **changes)

@@ -31,7 +31,7 @@ Examples:
 @click.option(
     "--measured",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="JSON of edgeseg build --data with this graph: its figures go onto the card.",
+    help="JSON of edgeseg build --data with this graph: its figures and INT8 recipes go onto the card.",
 )
 @json_option
 def export(weights: Path, out: Path, name: str, as_json: bool, **about: Any) -> None:
@@ -53,7 +53,7 @@ def export(weights: Path, out: Path, name: str, as_json: bool, **about: Any) -> 
             model=name or out.stem,
             size_hw=about["imgsz"],
             licence=dict(word.partition("=")[::2] for word in about["licence"]),
-            measured=_measured(about["measured"]) if about["measured"] else {},
+            **(_measured(about["measured"]) if about["measured"] else {}),
         )
         save_graph(graph, out)
     if as_json:
@@ -64,9 +64,10 @@ def export(weights: Path, out: Path, name: str, as_json: bool, **about: Any) -> 
 
 
 def _measured(report: Path) -> dict[str, Any]:
-    """What a build on labelled frames found out about the float graph and about INT8."""
+    """What a build on labelled frames found out, as fields of the card: figures, and how each dialect was quantized."""
     import msgspec
 
+    from edgeseg.card import Int8Recipe
     from edgeseg.errors import UsageError
 
     build = msgspec.json.decode(report.read_bytes())
@@ -74,7 +75,11 @@ def _measured(report: Path) -> dict[str, Any]:
         raise UsageError(
             f"{report} is no JSON of a build on labels.", hint="Make it: edgeseg build --data DIR --json > FILE"
         )
-    return {"release": {name: build[name] for name in ("gate", "backend", "dialect", "upsample", "size_hw", "verdict")}}
+    told = ("gate", "backend", "dialect", "upsample", "size_hw", "verdict")
+    return {
+        "measured": {"release": {name: build[name] for name in told}},
+        "int8": msgspec.convert(build["int8"], dict[str, Int8Recipe]),
+    }
 
 
 def _options(words: tuple[str, ...]) -> dict[str, Any]:

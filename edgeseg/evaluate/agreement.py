@@ -68,9 +68,9 @@ class Agreement:
         """Share of all pixels that the float engine is confident of, 0 to 1."""
         return float(self.confident.counts.sum() / max(1, int(self.every.counts.sum())))
 
-    def class_iou(self) -> Float64:
-        """`(C,)` IoU against the reference on confident pixels; NaN for classes with at most 1 % of them."""
-        counting = self.confident.class_share() > COUNTING_SHARE
+    def class_iou(self, counting_share: float = COUNTING_SHARE) -> Float64:
+        """`(C,)` IoU against the reference on confident pixels; NaN for classes with at most that share of them."""
+        counting = self.confident.class_share() > counting_share
         return np.where(counting, self.confident.class_iou(), np.nan)
 
     def passes(self) -> bool:

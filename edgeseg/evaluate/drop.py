@@ -27,7 +27,8 @@ class MiouDrop:
         frames: How many.
         drop: `float_miou - miou`, negative for a gain.
         drop_ci95: Its 95 % interval over frames; None with fewer than two.
-        class_drop: `(C,)` drops of IoU, NaN for classes with at most 1 % of the labelled pixels.
+        class_drop: `(C,)` drops of IoU, NaN for classes that are too small to count.
+        small_class_drop: `(C,)` drops of IoU of these; NaN for all others, and for classes that do not occur.
     """
 
     frames: int
@@ -36,10 +37,16 @@ class MiouDrop:
     drop: float
     drop_ci95: tuple[float, float] | None
     class_drop: Float64
+    small_class_drop: Float64
 
 
 def miou_drop(
-    reference: Sequence[ConfusionMatrix], other: Sequence[ConfusionMatrix], *, resamples: int = 2000, seed: int = 0
+    reference: Sequence[ConfusionMatrix],
+    other: Sequence[ConfusionMatrix],
+    *,
+    counting_share: float = COUNTING_SHARE,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> MiouDrop:
     """Compare two engines frame by frame.
 
@@ -49,6 +56,7 @@ def miou_drop(
     Args:
         reference: Of the float engine, one matrix per frame.
         other: Of the engine in question, on the same frames in the same order.
+        counting_share: A class counts with more than this share of the labelled pixels, 0 to 1.
         resamples: Of the bootstrap.
         seed: Of the bootstrap; the same seed gives the same interval.
 
@@ -61,10 +69,18 @@ def miou_drop(
     if not first.counts.any():
         raise UsageError("The frames have no labelled pixel; all are void.")
     drop = first.miou() - second.miou()
-    counting = first.class_share() > COUNTING_SHARE
-    class_drop = np.where(counting, first.class_iou() - second.class_iou(), np.nan)
+    counting = first.class_share() > counting_share
+    lost = first.class_iou() - second.class_iou()
     ci95 = _interval(reference, other, resamples, seed) if len(reference) > 1 else None
-    return MiouDrop(len(reference), first.miou(), second.miou(), drop, ci95, class_drop)
+    return MiouDrop(
+        frames=len(reference),
+        float_miou=first.miou(),
+        miou=second.miou(),
+        drop=drop,
+        drop_ci95=ci95,
+        class_drop=np.where(counting, lost, np.nan),
+        small_class_drop=np.where(counting, np.nan, lost),
+    )
 
 
 def _interval(

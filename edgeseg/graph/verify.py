@@ -15,6 +15,7 @@ from edgeseg.graph.attach import CLASS_MAP, FRAME, PICKED, attach_head_and_tail
 from edgeseg.graph.io import require_card
 from edgeseg.graph.passes.cut_tail import gives_probabilities
 from edgeseg.graph.prepare import Foreign
+from edgeseg.graph.runtime import open_graph
 
 __all__ = ["LEAST_EQUAL", "plain_class_map", "verify_prepared"]
 
@@ -117,18 +118,9 @@ def run_graph(model: ir.Model, feed: dict[str, Any], output: str | None) -> Any:
     Raises:
         ModelFileError: ONNX Runtime refuses the graph.
     """
-    import onnxruntime
-
-    asked = model.clone()
-    if output is not None and output not in [value.name for value in asked.graph.outputs]:
-        inside = {value.name: value for node in asked.graph for value in node.outputs}
-        asked.graph.outputs.append(inside[output])
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    name = output or model.graph.outputs[0].name or ""
+    session = open_graph(model, [name])
     try:
-        content = ir.to_proto(asked).SerializeToString()
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        answer = session.run([output or asked.graph.outputs[0].name], feed)[0]
+        return session.run([name], feed)[0]
     except Exception as error:
         raise ModelFileError(f"ONNX Runtime can't run the graph: {str(error).splitlines()[0]}") from error
-    return answer

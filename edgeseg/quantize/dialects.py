@@ -15,19 +15,22 @@ from onnx_ir.passes.common import ShapeInferencePass
 from onnxruntime.quantization import QuantType
 
 from edgeseg import __version__
-from edgeseg.card import Dialect
+from edgeseg.card import Dialect, Int8Recipe
 from edgeseg.errors import ModelFileError, UsageError, nearest
 from edgeseg.graph.io import graph_card, graph_sha256, set_card
 from edgeseg.graph.passes.adopt_frames import PIXELS
 from edgeseg.quantize.calibrators import Threshold, thresholds
+from edgeseg.quantize.correction import add_to_biases
+from edgeseg.quantize.equalize import equalize
 from edgeseg.quantize.qdq import ALL_OPERATORS, Form, insert_qdq
 from edgeseg.quantize.ranges import Ranges, check_ranges
-from edgeseg.quantize.rules import FloatResidual, constant_operands, float_nodes, share_concat_limits
+from edgeseg.quantize.rules import WEIGHTED, FloatResidual, constant_operands, float_nodes, share_concat_limits
 
 __all__ = ["DIALECTS", "quantize_onnx"]
 
 logger = logging.getLogger(__name__)
 Limits = dict[str, Threshold]
+DEFAULT = Int8Recipe()
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,7 @@ def quantize_onnx(
     ranges: Ranges,
     *,
     dialect: Dialect,
-    calibrator: str = "minmax",
-    keep_float: Collection[str] = (),
+    recipe: Int8Recipe = DEFAULT,
 ) -> ir.Model:
     """The Q/DQ graph of a prepared graph. The same arguments give the same bytes.
 
@@ -91,50 +93,56 @@ def quantize_onnx(
 
     Args:
         prepared: As `prepare_graph` gives it; left as it is.
-        ranges: Measured on the same weights. Whether the size is another tells `check_ranges`.
+        ranges: Measured on the same weights, equalized where the recipe says so. Whether the size is another tells
+            `check_ranges`.
         dialect: `u8-asym` (unsigned activations, all operators, for CPUs), `u8-asym-reduced` (7-bit weights, for x86
             without VNNI), or `s8-sym` (signed, zero point 0, float bias, Q/DQ on inputs alone: TensorRT).
-        calibrator: See `thresholds`.
-        keep_float: Names of nodes to leave in float as well.
+        recipe: Calibrator, changes of the weights, and which nodes stay in float.
 
     Raises:
         UsageError: No such dialect, calibrator or node.
-        ModelFileError: The ranges belong to other weights, or the graph can't be quantized.
+        ModelFileError: The ranges belong to other weights, the graph has nothing to quantize, or it can't be.
     """
     if dialect not in DIALECTS:
         raise UsageError(f"There is no INT8 dialect '{dialect}'.", hint=nearest(dialect, DIALECTS))
-    if warning := check_ranges(ranges, prepared):
+    rules, model = DIALECTS[dialect], equalize(prepared, recipe.equalization)
+    if warning := check_ranges(ranges, model):
         logger.info(warning)
-    rules, model = DIALECTS[dialect], prepared.clone()
     ShapeInferencePass()(model)
-    _check_names(model.graph, keep_float)
-    limits = rules.limits(model.graph, {**thresholds(ranges, calibrator, dialect), PIXELS: rules.pixels})
-    kept = float_nodes(model.graph) | rules.keep_float(model.graph) | set(keep_float)
+    _check_graph(model.graph, recipe.keep_float)
+    limits = rules.limits(model.graph, {**thresholds(ranges, recipe.calibrator, dialect), PIXELS: rules.pixels})
+    kept = float_nodes(model.graph) | rules.keep_float(model.graph) | set(recipe.keep_float)
+    add_to_biases(model.graph, recipe.corrections)
     try:
-        quantized = _emit(model, limits, rules, kept)
+        quantized = _emit(model, limits, rules, kept, per_tensor=recipe.per_tensor)
     except (ValueError, TypeError, RuntimeError, ir.passes.PassError, onnx.checker.ValidationError) as error:
         reason = str(error).split("\n")[0]
         raise ModelFileError(f"The graph can't be quantized to {dialect}: {reason}") from error
-    _write_card(quantized, prepared, ranges, dialect, calibrator)
+    _write_card(quantized, prepared, ranges, dialect, recipe)
     return quantized
 
 
-def _emit(model: ir.Model, limits: Limits, rules: _Rules, kept: set[str]) -> ir.Model:
-    quantized = insert_qdq(model, limits, rules.form, kept)
+def _emit(model: ir.Model, limits: Limits, rules: _Rules, kept: set[str], *, per_tensor: bool) -> ir.Model:
+    quantized = insert_qdq(model, limits, rules.form, kept, per_tensor=per_tensor)
     for step in (*rules.finish, ShapeInferencePass()):
         step(quantized)
     onnx.checker.check_model(ir.to_proto(quantized), full_check=True)
     return quantized
 
 
-def _check_names(graph: ir.Graph, keep_float: Collection[str]) -> None:
+def _check_graph(graph: ir.Graph, keep_float: Collection[str]) -> None:
+    if not any(node.op_type in WEIGHTED for node in graph):
+        raise ModelFileError(
+            "The graph has no convolution and no other operator with weights: there is nothing to quantize.",
+            hint="Build it in float: edgeseg build MODEL --fp32",
+        )
     names = {node.name for node in graph if node.name}
     for name in keep_float:
         if name not in names:
             raise UsageError(f"The graph has no node '{name}' to keep in float.", hint=nearest(name, names))
 
 
-def _write_card(quantized: ir.Model, prepared: ir.Model, ranges: Ranges, dialect: Dialect, calibrator: str) -> None:
+def _write_card(quantized: ir.Model, prepared: ir.Model, ranges: Ranges, dialect: Dialect, recipe: Int8Recipe) -> None:
     card = graph_card(prepared)
     if card is None:
         return
@@ -145,7 +153,7 @@ def _write_card(quantized: ir.Model, prepared: ir.Model, ranges: Ranges, dialect
         kind="quantized",
         precision="int8",
         dialect=dialect,
-        calibrator=calibrator,
+        int8={dialect: recipe.without_arrays()},
         made_from=made_from,
         tools=tools,
     )

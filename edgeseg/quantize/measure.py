@@ -13,6 +13,7 @@ from edgeseg import __version__
 from edgeseg.errors import ModelFileError, UsageError
 from edgeseg.graph.io import weights_sha256
 from edgeseg.graph.passes.adopt_frames import PIXELS
+from edgeseg.graph.runtime import open_graph
 from edgeseg.quantize.histogram import TensorRange
 from edgeseg.quantize.ranges import Ranges, size_hw
 
@@ -49,15 +50,17 @@ def measure_ranges(
         UsageError: There are no frames, or their shape is not the input's.
         ModelFileError: The graph can't be run, or gives values that are not finite.
     """
-    runners = [_Runner(prepared, names, threads) for names in _groups(prepared, group_mb << 20)]
+    groups = _groups(prepared, group_mb << 20)
+    # Fused kernels would round differently depending on which tensors a group asks for.
+    sessions = [open_graph(prepared, names, threads=threads, fuse=False) for names in groups]
     expected = tuple(prepared.graph.inputs[0].shape or ())
     found: dict[str, TensorRange] = {}
     frames = 0
     for frame in pixels:
         _check(frame, expected, frames)
         _update(found, PIXELS, frame, frames)
-        for runner in runners:
-            for name, values in runner(frame):
+        for names, session in zip(groups, sessions, strict=True):
+            for name, values in zip(names, session.run(names, {PIXELS: frame}), strict=True):
                 _update(found, name, values, frames)
         frames += 1
         on_frame(frames)
@@ -72,30 +75,6 @@ def measure_ranges(
         TOOLS,
         tuple(sorted(frame_keys)),
     )
-
-
-class _Runner:
-    """A session that gives some of a graph's inner tensors."""
-
-    def __init__(self, prepared: ir.Model, names: list[str], threads: int) -> None:
-        self.names = names
-        model = prepared.clone()
-        values = {value.name: value for node in model.graph for value in node.outputs}
-        model.graph.outputs[:] = [values[name] for name in names]
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        # Fused kernels would round differently depending on which tensors a group asks for.
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        try:
-            content = ir.to_proto(model).SerializeToString()
-            self.session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            reason = str(error).split("\n")[0]
-            raise ModelFileError(f"ONNX Runtime can't load the graph: {reason}") from error
-
-    def __call__(self, frame: Pixels) -> Iterable[tuple[str, Pixels]]:
-        return zip(self.names, self.session.run(self.names, {PIXELS: frame}), strict=True)
 
 
 def _check(frame: Pixels, expected: tuple[object, ...], index: int) -> None:

@@ -34,7 +34,7 @@ class Form:
     """How ONNX Runtime's quantizer is to place Q/DQ nodes.
 
     Attributes:
-        activations: Type of activations; weights are always signed, symmetric and per output channel.
+        activations: Type of activations; weights are always signed and symmetric.
         operators: Types of operators to quantize.
         reduce_range: 7 bits for weights.
         inputs_only: No Q/DQ behind an operator, unless the next one wants it.
@@ -48,7 +48,14 @@ class Form:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def insert_qdq(model: ir.Model, limits: Mapping[str, Threshold], form: Form, keep_float: Collection[str]) -> ir.Model:
+def insert_qdq(
+    model: ir.Model,
+    limits: Mapping[str, Threshold],
+    form: Form,
+    keep_float: Collection[str],
+    *,
+    per_tensor: bool = False,
+) -> ir.Model:
     """A new graph with Q/DQ nodes, sorted, every tensor and node named after what it was made from.
 
     Args:
@@ -56,6 +63,7 @@ def insert_qdq(model: ir.Model, limits: Mapping[str, Threshold], form: Form, kee
         limits: Of every float tensor.
         form: Where Q/DQ nodes go and what they are.
         keep_float: Names of nodes that are not quantized.
+        per_tensor: One scale for all weights of an operator.
     """
     proto = ir.to_proto(model)
     # Else the quantizer writes the model to a temporary folder to infer its shapes.
@@ -64,14 +72,14 @@ def insert_qdq(model: ir.Model, limits: Mapping[str, Threshold], form: Form, kee
     bare_outputs = sorted({node.op_type for node in model.graph}) if form.inputs_only else []
     options = {
         "WeightSymmetric": True,
-        "TensorQuantOverrides": _dead_channels(model),
+        "TensorQuantOverrides": {} if per_tensor else _dead_channels(model),
         "OpTypesToExcludeOutputQuantization": bare_outputs,
         **form.options,
     }
     with _quiet():
         quantizer = QDQQuantizer(
             proto,
-            per_channel=True,
+            per_channel=not per_tensor,
             reduce_range=form.reduce_range,
             weight_qType=QuantType.QInt8,
             activation_qType=form.activations,

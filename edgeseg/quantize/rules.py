@@ -9,7 +9,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeseg.quantize.calibrators import Threshold
 
-__all__ = ["FloatResidual", "constant_operands", "float_nodes", "share_concat_limits"]
+__all__ = ["WEIGHTED", "FloatResidual", "constant_operands", "float_nodes", "share_concat_limits"]
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 POINTWISE = ("Add", "Sub", "Mul", "Div", "Gather", "Transpose", "Cast")

@@ -66,7 +66,7 @@ def test_the_options_reach_the_quantizer(room: Path, tmp_path: Path, capsys: pyt
     graph = load_graph(tmp_path / "int8.onnx")
     card = graph_card(graph)
     assert card is not None
-    assert report["calibrator"] == card.calibrator == "percentile:99"
+    assert report["calibrator"] == card.int8["u8-asym"].calibrator == "percentile:99"
     assert report["float_nodes"] == ["n0", classifier(graph)]
 
 

@@ -111,5 +111,5 @@ def test_a_tensor_that_is_not_finite_is_named() -> None:
 def test_a_graph_that_onnxruntime_refuses_is_a_bad_model_file() -> None:
     model = prepared()
     next(node for node in model.graph if node.op_type == "Relu").op_type = "NoSuchOperator"
-    with pytest.raises(ModelFileError, match="ONNX Runtime can't load the graph"):
+    with pytest.raises(ModelFileError, match="ONNX Runtime can't run the graph"):
         measure_ranges(model, frames(1), calibration_sha256="a" * 64, threads=1)

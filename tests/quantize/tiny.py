@@ -11,7 +11,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 from onnx_ir.passes.common import ShapeInferencePass
 
-from edgeseg.card import Card, Dialect
+from edgeseg.card import Card, Dialect, Int8Recipe
 from edgeseg.graph.io import set_card
 from edgeseg.labels import voc_palette
 from edgeseg.quantize.dialects import quantize_onnx
@@ -114,7 +114,7 @@ def quantizer_of(value: ir.Value | None) -> ir.Node | None:
 @functools.cache
 def quantized(dialect: Dialect, **options: object) -> ir.Model:
     """The tiny network in that dialect; not to be changed."""
-    return quantize_onnx(prepared(), ranges(), dialect=dialect, **options)  # type: ignore[arg-type]
+    return quantize_onnx(prepared(), ranges(), dialect=dialect, recipe=Int8Recipe(**options))  # type: ignore[arg-type]
 
 
 def pairs(model: ir.Model, op_type: str = "QuantizeLinear") -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -1,0 +1,64 @@
+"""Which of the engines on trial is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgeseg.build.gate import excess
+from edgeseg.build.recipe import BuildRecipe
+from edgeseg.build.trial import Trial
+
+__all__ = ["MARGIN", "fastest_float", "pick_best"]
+
+#: How many times as fast a later candidate must be to be picked, and INT8 to be worth what it loses.
+MARGIN = 1.05
+
+
+def pick_best(trials: list[Trial], recipe: BuildRecipe) -> Trial:
+    """The engine to keep.
+
+    Where no candidate of the precision that was asked for passes, it is one of these: the fastest unmeasured, else the
+    one that failed by least. An engine that is faster in float takes the place of an INT8 one that passes.
+
+    Args:
+        trials: All that were measured, the baseline and other float engines among them.
+        recipe: Its `prefer`, and its limits.
+    """
+    wanted = [one for one in trials if one.built.candidate.role == "candidate"]
+    passing = [one for one in wanted if one.verdict == "pass"]
+    if not passing:
+        unmeasured = [one for one in wanted if one.verdict == "unmeasured"]
+        return _fastest(unmeasured, MARGIN) if unmeasured else min(wanted, key=lambda one: excess(one.gate, recipe))
+    if recipe.precision != "int8":
+        return min(passing, key=_loss) if recipe.prefer == "accuracy" else _fastest(passing, MARGIN)
+    rivals = [one for one in trials if one.verdict == "pass" and one.built.candidate.dialect == "float"]
+    if recipe.prefer == "accuracy":
+        worthwhile = [one for one in (*passing, *rivals) if one.speed.ratio is not None and one.speed.ratio > 1]
+        return min(worthwhile or passing, key=_loss)
+    factor = MARGIN if recipe.prefer == "balanced" else 1.0
+    pick, rival = _fastest(passing, factor), fastest_float(rivals)
+    if rival is None or pick.speed.p50_ms * factor <= rival.speed.p50_ms:
+        return pick
+    return rival
+
+
+def fastest_float(trials: Iterable[Trial]) -> Trial | None:
+    """The fastest float engine, which an INT8 engine would replace."""
+    floats = [one for one in trials if one.built.candidate.dialect == "float"]
+    return min(floats, key=lambda one: one.speed.p50_ms, default=None)
+
+
+def _fastest(trials: list[Trial], factor: float) -> Trial:
+    """The fastest; a later one must be `factor` times as fast as an earlier one."""
+    pick = trials[0]
+    for one in trials[1:]:
+        if one.speed.p50_ms * factor < pick.speed.p50_ms:
+            pick = one
+    return pick
+
+
+def _loss(one: Trial) -> float:
+    """What an engine loses by its gate's figure, 0 to 1."""
+    if one.gate.drop is not None:
+        return one.gate.drop
+    return 1 - (one.gate.agreement or 0.0)

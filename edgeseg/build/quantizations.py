@@ -1,0 +1,67 @@
+"""How each dialect of a build is quantized to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from edgeseg.build.calibrate import Calibration
+from edgeseg.build.candidates import Candidate, Quantization
+from edgeseg.build.gate import GateFrames
+from edgeseg.build.recipe import BuildRecipe
+from edgeseg.build.report import CalibratorRow
+from edgeseg.build.search import choose_calibrator, open_probe, search_frames
+from edgeseg.card import Card, Dialect, Int8Recipe
+from edgeseg.graph.io import require_card
+
+__all__ = ["AUTO", "first_quantizations"]
+
+AUTO = "auto"
+DEFAULT = "minmax"
+
+
+def first_quantizations(
+    recipe: BuildRecipe,
+    prepared: ir.Model,
+    candidates: list[Candidate],
+    calibration: Calibration,
+    gate: GateFrames,
+    on_progress: Callable[[float, str], None],
+) -> tuple[dict[Dialect, Quantization], list[CalibratorRow]]:
+    """The quantization of each dialect among the candidates, and what `--calibrator auto` tried.
+
+    Raises:
+        UsageError: The calibrator is to be chosen, and there are no frames to choose by.
+    """
+    if calibration.ranges is None:
+        return {}, []
+    dialects: list[Dialect] = [
+        dialect for dialect in dict.fromkeys(one.dialect for one in candidates) if dialect != "float"
+    ]
+    card = require_card(prepared)
+    found: dict[Dialect, Quantization] = {
+        name: Quantization(_first_recipe(recipe, card, name), calibration.ranges) for name in dialects
+    }
+    if recipe.calibrator != AUTO:
+        return found, []
+    rows: list[CalibratorRow] = []
+    on_progress(0.0, "float answers to the search frames")
+    probe = open_probe(prepared, search_frames(calibration, gate), recipe.upsample)
+    for index, name in enumerate(dialects):
+
+        def tell(done: int, of: int, index: int = index, name: str = name) -> None:
+            on_progress((index + done / of) / len(dialects), f"calibrators for {name}, {done} of {of}")
+
+        found[name], tried = choose_calibrator(prepared, found[name], name, probe, tell)
+        rows += tried
+    return found, rows
+
+
+def _first_recipe(recipe: BuildRecipe, card: Card, dialect: Dialect) -> Int8Recipe:
+    """The model's own, which goes with the ranges beside it, unless something else is asked for."""
+    asked = recipe.calibrator or recipe.per_tensor or recipe.keep_float or recipe.calib
+    if not asked and dialect in card.int8:
+        return card.int8[dialect]
+    calibrator = DEFAULT if recipe.calibrator in ("", AUTO) else recipe.calibrator
+    return Int8Recipe(calibrator=calibrator, per_tensor=recipe.per_tensor, keep_float=recipe.keep_float)

@@ -1,0 +1,137 @@
+"""The repair loop: an INT8 graph that fails the gate is changed, remedy by remedy, until an engine of it passes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edgeseg.build.candidates import Quantization
+from edgeseg.build.gate import excess
+from edgeseg.build.recipe import BuildRecipe
+from edgeseg.build.remedies import Proposal, Remedies
+from edgeseg.build.report import Gate, RepairStep
+from edgeseg.build.trial import Judged
+from edgeseg.errors import EngineMismatch, ModelFileError
+from edgeseg.quantize.blocks import Block
+
+__all__ = ["Repair"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Repair:
+    """One run of the loop, for one dialect on one backend.
+
+    Attributes:
+        best: What passes, or comes nearest to it.
+        remedies: For its graph and dialect.
+        judge: Builds an engine of a quantization and gates it.
+        recipe: Limits of the gate.
+        steps: What was tried, in order.
+    """
+
+    best: Judged
+    remedies: Remedies
+    judge: Callable[[Quantization], Judged]
+    recipe: BuildRecipe
+    steps: list[RepairStep] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Try one remedy after the other until the gate passes; what does not help is taken back."""
+        recipe = self._quantization.recipe
+        asked = recipe.calibrator + (", one scale per tensor" if recipe.per_tensor else "")
+        self._note("as asked", asked, self.best, None, kept=True, seconds=0.0)
+        remedies: tuple[tuple[str, Callable[[Quantization], Proposal]], ...] = (
+            ("calibrator", self.remedies.calibrator),
+            ("equalize", self.remedies.equalization),
+            ("bias correction", self.remedies.bias_correction),
+        )
+        for step, remedy in remedies:
+            if self.best.verdict == "pass":
+                return
+            started = time.perf_counter()
+            proposal = remedy(self._quantization)
+            if proposal.quantization is None:
+                self._note(step, f"not tried: {proposal.detail}", None, None, kept=False, seconds=0.0)
+            else:
+                self._try(step, proposal.detail, proposal.quantization, started)
+        if self.best.verdict != "pass":
+            self._float_blocks()
+
+    @property
+    def _quantization(self) -> Quantization:
+        quantization = self.best.built.quantization
+        assert quantization is not None
+        return quantization
+
+    def _float_blocks(self) -> None:
+        """The most sensitive blocks back to float: doubled until the gate passes, then the fewest by halving."""
+        base, started = self._quantization, time.perf_counter()
+        ranked = self.remedies.ranking(base)
+        most = len(ranked) - 1
+        failing, passing = 0, most + 1
+        while failing < most and passing - failing > 1:
+            count = min(max(1, 2 * failing), most) if passing > most else (failing + passing) // 2
+            passes = self._try_blocks(base, ranked[:count], len(ranked), started)
+            started = time.perf_counter()
+            if passes:
+                passing = count
+            else:
+                failing = count
+
+    def _try_blocks(self, base: Quantization, blocks: list[Block], of: int, started: float) -> bool:
+        names = ", ".join(block.name for block in blocks[:3]) + (" …" if len(blocks) > 3 else "")
+        detail = f"{len(blocks)} of {of}: {names}"
+        return self._try("float blocks", detail, self.remedies.float_blocks(base, blocks), started)
+
+    def _try(self, step: str, detail: str, proposed: Quantization, started: float) -> bool:
+        """Build and gate; whether it passes."""
+        before = self.best
+        try:
+            judged = self.judge(proposed)
+        except (ModelFileError, EngineMismatch) as error:
+            self._note(
+                step, f"{detail}: {error.message}", None, None, kept=False, seconds=time.perf_counter() - started
+            )
+            return False
+        kept = self._is_better(judged, before)
+        if kept:
+            self.best = judged
+        self._note(step, detail, judged, before, kept=kept, seconds=time.perf_counter() - started)
+        return judged.verdict == "pass"
+
+    def _is_better(self, judged: Judged, before: Judged) -> bool:
+        """Nearer to passing; among those that pass the one with less in float."""
+        if before.verdict == "pass":
+            return judged.verdict == "pass" and judged.built.int8_convs > before.built.int8_convs
+        return judged.verdict == "pass" or excess(judged.gate, self.recipe) < excess(before.gate, self.recipe)
+
+    def _note(
+        self, step: str, detail: str, judged: Judged | None, before: Judged | None, *, kept: bool, seconds: float
+    ) -> None:
+        shown = judged or self.best
+        row = RepairStep(
+            step=step,
+            detail=detail,
+            engine=f"{shown.built.candidate.backend.name} {shown.built.candidate.dialect}",
+            kept=kept,
+            verdict=judged.verdict if judged else None,
+            reason=judged.reason if judged else "",
+            gate=judged.gate if judged else None,
+            gain=_gain(before.gate, judged.gate) if judged and before else None,
+            int8_convs=shown.built.int8_convs,
+            total_convs=shown.built.total_convs,
+            seconds=seconds,
+        )
+        self.steps.append(row)
+        logger.info("Repair, %s: %s: %s", step, detail, row.reason or "nothing measured")
+
+
+def _gain(before: Gate, now: Gate) -> float:
+    """What the gate's figure won, 0 to 1."""
+    if before.drop is not None and now.drop is not None:
+        return before.drop - now.drop
+    return (now.agreement or 0.0) - (before.agreement or 0.0)

@@ -1,0 +1,253 @@
+"""Equalization: channels of one tensor brought to like magnitudes, the function unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeseg.errors import ModelFileError
+from edgeseg.graph.passes.adopt_frames import PIXELS
+from edgeseg.graph.runtime import open_graph
+from edgeseg.graph.values import add_constant
+
+__all__ = ["channel_peaks", "equalize", "find_equalization"]
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+#: Operators that a positive factor passes through, channel by channel.
+PASSING = ("AveragePool", "Dropout", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MaxPool", "Relu")
+SWEEPS = 20
+#: Binary logarithm of the largest factor.
+WIDEST = 10
+
+
+def channel_peaks(prepared: ir.Model, pixels: Iterable[Float32]) -> dict[str, Float32]:
+    """The largest magnitude of each channel of every four-dimensional tensor: `(C,)` float32 by tensor.
+
+    Args:
+        prepared: A float graph.
+        pixels: float32 arrays as it takes them.
+    """
+    bare = prepared.clone()
+    names = [value.name for node in bare.graph for value in node.outputs if value.name and len(value.shape or ()) == 4]
+    values = {value.name: value for node in bare.graph for value in node.outputs}
+    for name in names:
+        for op, suffix in (("ReduceMax", "max"), ("ReduceMin", "min")):
+            node = ir.node(op, [values[name]], {"axes": [0, 2, 3], "keepdims": 0})
+            node.outputs[0].name = f"{name}.{suffix}"
+            bare.graph.append(node)
+    asked = [f"{name}.{suffix}" for name in names for suffix in ("max", "min")]
+    session = open_graph(bare, asked)
+    peaks: dict[str, Float32] = {}
+    for frame in pixels:
+        found = dict(zip(asked, session.run(asked, {PIXELS: frame}), strict=True))
+        for name in names:
+            peak = np.maximum(found[f"{name}.max"], -found[f"{name}.min"])
+            peaks[name] = np.maximum(peaks.get(name, peak), peak)
+    return peaks
+
+
+def find_equalization(prepared: ir.Model, peaks: Mapping[str, Float32]) -> dict[str, bytes]:
+    """By what power of two each channel between convolutions is divided, and multiplied back by what reads it.
+
+    The factor is the root of the channel's magnitude over the weight that its reader gives it, relative to the others
+    (Nagel, van Baalen, Blankevoort, Welling, "Data-free quantization through weight equalization and bias
+    correction", ICCV 2019, section 4.1, with measured activations in the place of the weights before them: Xiao et
+    al., "SmoothQuant", ICML 2023, section 4).
+
+    1. A factor passes through Relu, pooling, Resize and Concat; tensors that meet in an Add share theirs.
+    2. Any other operator, such as Clip, pins the channels that it reads and gives at 1.
+
+    Args:
+        prepared: A float graph.
+        peaks: By `channel_peaks`.
+
+    Returns:
+        For `equalize`: by convolution the exponents of the channels that it reads and then makes, int8.
+    """
+    channels = _Channels.of(prepared.graph)
+    exponents = _solve(channels, peaks)
+    return {
+        node.name or "": np.concatenate([exponents[read], exponents[made]]).astype(np.int8).tobytes()
+        for node, read, made in channels.convs
+    }
+
+
+def equalize(prepared: ir.Model, equalization: Mapping[str, bytes]) -> ir.Model:
+    """A graph that computes the same, to the last bit of its logits, with channels of like magnitudes.
+
+    Args:
+        prepared: A float graph; left as it is.
+        equalization: By `find_equalization`, of the same graph at whatever size.
+
+    Raises:
+        ModelFileError: It is of another graph.
+    """
+    model = prepared.clone()
+    nodes = {node.name or "": node for node in model.graph}
+    for name, exponents in equalization.items():
+        node = nodes.get(name)
+        factors = np.exp2(np.frombuffer(exponents, np.int8).astype(np.float64))
+        if node is None or len(factors) != sum(map(_channels, (node.inputs[0], node.outputs[0]))):
+            raise ModelFileError(f"The equalization is of another graph: it has no such convolution '{name}'.")
+        read, made = np.split(factors, [_channels(node.inputs[0])])
+        _scale(model.graph, node, read, made)
+    return model
+
+
+@dataclass
+class _Channels:
+    """One factor for each channel of each tensor; those that must be equal are one.
+
+    Attributes:
+        parents: Union-find: by factor the one that it is the same as.
+        pinned: Factors that stay 1.
+        tensors: By tensor the factors of its channels.
+        convs: Each convolution with the factors that it reads and makes.
+    """
+
+    parents: list[int] = field(default_factory=list)
+    pinned: set[int] = field(default_factory=set)
+    tensors: dict[str, Indices] = field(default_factory=dict)
+    convs: list[tuple[ir.Node, Indices, Indices]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, graph: ir.Graph) -> _Channels:
+        """The factors of a graph, each replaced by the one that stands for it."""
+        found = cls()
+        for value in graph.inputs:
+            found._pin(found._new(value))
+        for node in graph:
+            found._visit(node)
+        for value in graph.outputs:
+            found._pin(found._at(value))
+        roots = np.array([found._root(index) for index in range(len(found.parents))], np.intp)
+        found.pinned = {int(roots[index]) for index in found.pinned}
+        found.tensors = {name: roots[indices] for name, indices in found.tensors.items()}
+        found.convs = [(node, roots[read], roots[made]) for node, read, made in found.convs]
+        return found
+
+    def _visit(self, node: ir.Node) -> None:
+        data = [value for value in node.inputs if value is not None and value.const_value is None]
+        made = node.outputs[0]
+        same = len(data) == 1 and _channels(data[0]) == _channels(made)
+        if node.op_type == "Conv" and len(data) == 1 and _has_constant_weights(node):
+            self.convs.append((node, self._at(data[0]), self._new(made)))
+        elif same and (node.op_type in PASSING or node.op_type == "Resize" or _cuts_at_zero(node)):
+            self.tensors[made.name or ""] = self._at(data[0])
+        elif node.op_type == "Add" and len(data) == 2 and len({_channels(v) for v in (*data, made)}) == 1:
+            self._join(self._at(data[0]), self._at(data[1]))
+            self.tensors[made.name or ""] = self._at(data[0])
+        elif node.op_type == "Concat" and node.attributes.get_int("axis", 0) == 1 and len(data) == len(node.inputs):
+            self.tensors[made.name or ""] = np.concatenate([self._at(value) for value in data])
+        else:
+            for value in data:
+                self._pin(self._at(value))
+            for value in node.outputs:
+                self._pin(self._new(value))
+
+    def _new(self, value: ir.Value) -> Indices:
+        start = len(self.parents)
+        indices = np.arange(start, start + _channels(value), dtype=np.intp)
+        self.parents.extend(indices.tolist())
+        self.tensors[value.name or ""] = indices
+        return indices
+
+    def _at(self, value: ir.Value) -> Indices:
+        return self.tensors[value.name or ""]
+
+    def _pin(self, indices: Indices) -> None:
+        self.pinned.update(indices.tolist())
+
+    def _root(self, index: int) -> int:
+        while self.parents[index] != index:
+            self.parents[index] = index = self.parents[self.parents[index]]
+        return index
+
+    def _join(self, first: Indices, second: Indices) -> None:
+        for one, other in zip(first.tolist(), second.tolist(), strict=True):
+            self.parents[self._root(one)] = self._root(other)
+
+
+def _channels(value: ir.Value | None) -> int:
+    shape = value.shape if value is not None else None
+    size = shape[1] if shape is not None and len(shape) == 4 else 0
+    return size if isinstance(size, int) else 0
+
+
+def _has_constant_weights(conv: ir.Node) -> bool:
+    return all(value is None or value.const_value is not None for value in conv.inputs[1:])
+
+
+def _cuts_at_zero(node: ir.Node) -> bool:
+    """Whether a node is a Clip that only cuts off what is below zero."""
+    if node.op_type != "Clip":
+        return False
+    bounds = [value.const_value if value is not None else None for value in node.inputs[1:]] + [None, None]
+    low, high = bounds[0], bounds[1]
+    return low is not None and float(low.numpy()) == 0 and (high is None or bool(np.isinf(high.numpy()).all()))
+
+
+def _solve(channels: _Channels, peaks: Mapping[str, Float32]) -> Float64:
+    """The binary logarithm of each channel's factor, a whole number."""
+    peak = np.zeros(len(channels.parents))
+    for name, indices in channels.tensors.items():
+        if name in peaks and len(indices):
+            np.maximum.at(peak, indices, peaks[name])
+    free = peak > 0
+    free[list(channels.pinned)] = False
+    magnitudes = [(_magnitudes(node), read) for node, read, _ in channels.convs]
+    factors = np.ones(len(peak))
+    for _ in range(SWEEPS):
+        weight = np.zeros(len(peak))
+        for magnitude, read in magnitudes:
+            np.maximum.at(weight, read, _relative(magnitude, factors[read]))
+        moving = free & (weight > 0)
+        factors[moving] *= (peak[moving] / factors[moving] / weight[moving]) ** 0.5
+    return np.clip(np.rint(np.log2(factors)), -WIDEST, WIDEST)
+
+
+def _magnitudes(conv: ir.Node) -> Float64:
+    """`(O, I / groups)` largest magnitude of the weights over the kernel."""
+    weights = _constant(conv, 1)
+    magnitudes: Float64 = np.abs(weights).reshape(*weights.shape[:2], -1).max(2)
+    return magnitudes
+
+
+def _relative(magnitude: Float64, factors: Float64) -> Float64:
+    """`(I,)` largest share that each channel has in the range of an output's weights."""
+    outputs, inputs = magnitude.shape
+    groups = len(factors) // inputs
+    scaled = magnitude.reshape(groups, outputs // groups, inputs) * factors.reshape(groups, 1, inputs)
+    widest = scaled.max(2, keepdims=True)
+    share = np.divide(scaled, widest, out=np.zeros_like(scaled), where=widest > 0)
+    return np.asarray(share.max(1).reshape(-1), np.float64)
+
+
+def _scale(graph: ir.Graph, conv: ir.Node, read: Float64, made: Float64) -> None:
+    weights = _constant(conv, 1)
+    groups = len(read) // weights.shape[1]
+    columns = np.repeat(read.reshape(groups, weights.shape[1]), len(weights) // groups, 0)
+    scaled = weights * (columns / made[:, None]).reshape(*weights.shape[:2], *[1] * (weights.ndim - 2))
+    _replace(graph, conv, 1, scaled)
+    if len(conv.inputs) > 2 and conv.inputs[2] is not None:
+        _replace(graph, conv, 2, _constant(conv, 2) / made)
+
+
+def _constant(conv: ir.Node, index: int) -> Float64:
+    value = conv.inputs[index]
+    assert value is not None and value.const_value is not None
+    array: Float64 = value.const_value.numpy().astype(np.float64)
+    return array
+
+
+def _replace(graph: ir.Graph, conv: ir.Node, index: int, array: Float64) -> None:
+    old = conv.inputs[index]
+    new = add_constant(graph, f"{old.name if old else conv.name}.equalized.{conv.name}", array.astype(np.float32))
+    conv.replace_input_with(index, new)

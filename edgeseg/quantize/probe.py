@@ -1,0 +1,109 @@
+"""What a change of a graph does to its logits and class maps, on a few frames held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeseg.card import Card, Upsample
+from edgeseg.data.resize import frame_for_card, restore_class_map
+from edgeseg.errors import UsageError
+from edgeseg.evaluate import ConfusionMatrix
+from edgeseg.graph.attach import CLASS_MAP, FRAME, attach_head_and_tail
+from edgeseg.graph.io import require_card
+from edgeseg.graph.passes.cut_tail import LOGITS
+from edgeseg.graph.runtime import open_graph
+from edgeseg.labels import VOID
+
+__all__ = ["Probe", "ProbeScore"]
+
+UInt8 = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
+
+
+class ProbeScore(msgspec.Struct, frozen=True, kw_only=True):
+    """How a graph compares with the float one.
+
+    Attributes:
+        snr_db: Power of the float logits over that of the difference, decibels; None where nothing differs.
+        agreement: Share of pixels of the same class, 0 to 1.
+        miou: On labels, 0 to 1; without labels of the float graph's own classes.
+        drop: What that is below the float graph's.
+    """
+
+    snr_db: float | None
+    agreement: float
+    miou: float
+    drop: float
+
+
+class Probe:
+    """Frames, and the float graph's answers to them.
+
+    Q/DQ nodes are computed as written, so that a score says nothing of one library's kernels.
+    """
+
+    def __init__(
+        self, prepared: ir.Model, frames: Iterable[tuple[UInt8, UInt8 | None]], *, upsample: Upsample = "half"
+    ) -> None:
+        """Run the float graph on all frames.
+
+        Args:
+            prepared: The float graph with its card.
+            frames: `(H, W, 3)` uint8 BGR, each with its label `(H, W)` uint8, 255 where void, or all with None.
+            upsample: Size at which the best class is picked.
+
+        Raises:
+            UsageError: There are no frames.
+        """
+        self._card, self._upsample = require_card(prepared), upsample
+        given = list(frames)
+        if not given:
+            raise UsageError("There are no frames to compare graphs on.")
+        self.frames = [_slot(frame, self._card) for frame, _ in given]
+        self._shapes = [(frame.shape[0], frame.shape[1]) for frame, _ in given]
+        self._logits, self._maps = self._run(prepared)
+        self.labelled = given[0][1] is not None
+        self._truth = [label if label is not None else own for (_, label), own in zip(given, self._maps, strict=True)]
+        self.float_miou = self._miou(self._maps)
+
+    def score(self, graph: ir.Model) -> ProbeScore:
+        """Compare a graph, prepared or quantized, of the same classes."""
+        logits, maps = self._run(graph)
+        signal = sum(float(np.square(own, dtype=np.float64).sum()) for own in self._logits)
+        pairs = zip(logits, self._logits, strict=True)
+        noise = sum(float(np.square(got - own, dtype=np.float64).sum()) for got, own in pairs)
+        equal = [float((got == own).mean()) for got, own in zip(maps, self._maps, strict=True)]
+        miou = self._miou(maps)
+        return ProbeScore(
+            snr_db=10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else None,
+            agreement=float(np.mean(equal)),
+            miou=miou,
+            drop=self.float_miou - miou,
+        )
+
+    def _run(self, graph: ir.Model) -> tuple[list[Float32], list[UInt8]]:
+        whole = attach_head_and_tail(graph, head="cast", upsample=self._upsample)
+        session = open_graph(whole, [LOGITS, CLASS_MAP])
+        answers = [session.run([LOGITS, CLASS_MAP], {FRAME: frame}) for frame in self.frames]
+        resize = self._card.preprocess.resize
+        maps = [restore_class_map(a[1][0], shape, resize) for a, shape in zip(answers, self._shapes, strict=True)]
+        return [answer[0][0] for answer in answers], maps
+
+    def _miou(self, maps: list[UInt8]) -> float:
+        matrix = ConfusionMatrix.empty(self._card.num_classes)
+        for got, truth in zip(maps, self._truth, strict=True):
+            seen = np.where(got == VOID, np.uint8(VOID), truth)
+            matrix.update(got, seen)
+        return matrix.miou()
+
+
+def _slot(frame: UInt8, card: Card) -> UInt8:
+    """A frame as the graph takes it, `(N, h, w, channels)` uint8, the same in every slot of a batch."""
+    slot = np.empty((*card.fixed_size_hw, len(card.preprocess.pixel_format)), np.uint8)
+    frame_for_card(frame, card.preprocess, slot)
+    return np.repeat(slot[None], card.batch, 0)
