@@ -54,8 +54,8 @@ def source_beside(source: str, toml: Path) -> str:
     if path is None:
         return source
     # Links in the folders above are followed, because `..` in a path follows them too.
-    full = Path(os.path.abspath(path))
-    return os.path.relpath(full.parent.resolve() / full.name, toml.absolute().parent.resolve())
+    full = path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
+    return os.path.relpath(full, toml.parent.resolve())
 
 
 def write_set(path: Path, spec: CalibrationSet, comment: str) -> None:

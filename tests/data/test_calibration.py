@@ -278,6 +278,9 @@ def test_a_set_with_impossible_numbers_is_refused(tmp_path: Path, choice: str, s
         pytest.param("{tmp}/a 'b\"/v.mp4", "s.toml", "a 'b\"/v.mp4", id="an absolute path with quotes"),
         pytest.param("file://{tmp}/frames", "s.toml", "frames", id="a path written as a URI"),
         pytest.param("frames", "link/s.toml", "../frames", id="a set in a folder that is a link"),
+        pytest.param("far/frames", "s.toml", "sets/deep/frames", id="a source in a folder that is a link"),
+        pytest.param("link", "s.toml", "link", id="a source that is a link itself"),
+        pytest.param(".", "sets/s.toml", "..", id="the folder above"),
         pytest.param("demo://bikes", "sets/s.toml", "demo://bikes", id="a demo"),
         pytest.param("synthetic://?seed=1", "s.toml", "synthetic://?seed=1", id="rendered frames"),
     ],
@@ -286,8 +289,9 @@ def test_a_set_names_its_source_from_where_it_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, toml: str, expected: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "deep").mkdir(parents=True)
     (tmp_path / "link").symlink_to("sets")
+    (tmp_path / "far").symlink_to("sets/deep")
     named = source_beside(source.format(tmp=tmp_path), Path(toml))
     assert named == expected
     write_set(Path(toml), CalibrationSet(named, numbers=(0,)), "a test")
