@@ -10,7 +10,7 @@ import numpy as np
 from edgeseg.data.calibration import NamedFrame
 from edgeseg.data.likeness import Fault, Look, Looks, look_at
 
-__all__ = ["LEAST_DISTINCT", "Brightness", "Finding", "FrameWatch", "Level"]
+__all__ = ["LEAST_DISTINCT", "Brightness", "Finding", "FrameWatch", "Level", "part"]
 
 Level = Literal["warning", "bad"]
 
@@ -24,9 +24,9 @@ NARROW = 25.0
 NIGHT = 45.0
 
 _FAULTS: dict[Fault, tuple[str, str]] = {
-    "black": ("nearly black", "leave them out, and see that the lens is open and the light on"),
-    "overexposed": ("overexposed", "leave them out, or record them anew with a shorter exposure"),
-    "flat": ("flat, without any contrast", "leave them out, and see that nothing covers the lens"),
+    "black": ("nearly black", "leave such frames out, and see that the lens is open and the light on"),
+    "overexposed": ("overexposed", "leave such frames out, or record them anew with a shorter exposure"),
+    "flat": ("flat, without any contrast", "leave such frames out, and see that nothing covers the lens"),
 }
 
 
@@ -54,6 +54,11 @@ class Brightness(msgspec.Struct, frozen=True, kw_only=True):
     median: float
     p95: float
     maximum: float
+
+
+def part(count: int, whole: int) -> str:
+    """`1 of 40 frames is` or `2 of 40 frames are`."""
+    return f"{count} of {whole} frames {'is' if count == 1 else 'are'}"
 
 
 class FrameWatch:
@@ -88,7 +93,7 @@ class FrameWatch:
         if not same:
             self._pictures.add(look)
             self._firsts.append(len(self.looks))
-        self.first_like.append(self._firsts[same[0] if same else -1])
+        self.first_like.append(self._firsts[same[0].number if same else -1])
         self.names.append(named.name)
         self.looks.append(look)
 
@@ -104,9 +109,9 @@ class FrameWatch:
 
     @property
     def copies(self) -> tuple[int, ...]:
-        """Indices of the frames that equal an earlier one in every pixel."""
-        first = {look.digest: i for i, look in reversed(list(enumerate(self.looks)))}
-        return tuple(i for i, look in enumerate(self.looks) if first[look.digest] != i)
+        """Indices of those duplicates that equal an earlier frame in every pixel."""
+        first = {look.digest: index for index, look in reversed(list(enumerate(self.looks)))}
+        return tuple(index for index in self.duplicates if first[self.looks[index].digest] != index)
 
     def faulty(self, fault: Fault) -> tuple[int, ...]:
         """Indices of the frames with one fault."""
@@ -134,8 +139,8 @@ class FrameWatch:
             Finding(
                 kind=fault,
                 level=level,
-                text=f"{len(places)} of {len(self)} frames are {_FAULTS[fault][0]}, the first is "
-                f"{self.names[places[0]]}: {_FAULTS[fault][1]}.",
+                text=f"{part(len(places), len(self))} {_FAULTS[fault][0]}, the first is {self.names[places[0]]}: "
+                f"{_FAULTS[fault][1]}.",
                 frames=self._named(places),
             )
             for fault, places in found

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Fault", "Look", "Looks", "look_at"]
+__all__ = ["Fault", "Look", "Looks", "Match", "look_at"]
 
 UInt8 = npt.NDArray[np.uint8]
 Fault = Literal["", "black", "overexposed", "flat"]
@@ -48,6 +48,13 @@ class Look(NamedTuple):
     grey: UInt8
     brightness: float
     fault: Fault
+
+
+class Match(NamedTuple):
+    """The number of a look that resembles another, and the mean absolute difference of the two, in grey levels."""
+
+    number: int
+    levels: float
 
 
 def look_at(frame: UInt8) -> Look:
@@ -97,8 +104,8 @@ class Looks:
         self._bits[self._count], self._steps[self._count], self._greys[self._count] = look.bits, look.steps, look.grey
         self._count += 1
 
-    def like(self, look: Look) -> list[int]:
-        """Numbers of the looks that resemble `look`, the most alike first.
+    def like(self, look: Look) -> list[Match]:
+        """The looks that resemble `look`, the most alike first.
 
         The hash tells scenes apart, even dark ones; the mean absolute difference refuses its false hits.
         """
@@ -107,4 +114,4 @@ class Looks:
         places = np.flatnonzero(differing <= MOST_BITS)
         levels = np.abs(greys[places].astype(np.int16) - look.grey).mean((1, 2))
         order = np.argsort(levels, kind="stable")
-        return [int(place) for place in places[order][levels[order] <= MOST_LEVELS]]
+        return [Match(int(places[i]), float(levels[i])) for i in order if levels[i] <= MOST_LEVELS]
