@@ -77,12 +77,10 @@ class ContactSheet:
             pen.text((GAP, GAP + row * (TITLE + GAP)), line, fill=colour, font=ImageFont.load_default(TITLE))
         for place, (index, (name, picture)) in enumerate(self._thumbnails.items()):
             left, upper = GAP + place % columns * cell[0], top + place // columns * cell[1]
-            inset = (left + (width - picture.width) // 2, upper + (height - picture.height) // 2)
-            sheet.paste(picture, inset)
-            _mark(pen, (*inset, inset[0] + picture.width, inset[1] + picture.height), (marks or {}).get(index, ()))
-            label = _label(self._numbers[index], name)
-            font = ImageFont.load_default(TEXT)
-            pen.text((left, upper + height + 3), _fitting(label, width, font), fill=MUTED, font=font)
+            box = (left, upper + height - picture.height, left + picture.width, upper + height)
+            sheet.paste(picture, box)
+            _mark(pen, box, (marks or {}).get(index, ()))
+            _write(pen, (left, upper + height + 3), _label(self._numbers[index], name), width)
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")
         return buffer.getvalue()
@@ -124,6 +122,11 @@ def _mark(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], words: Seque
     text = _fitting(", ".join(words), right - left - 3 * BORDER, font)
     pen.rectangle((left, top, left + round(font.getlength(text)) + 3 * BORDER, top + TEXT + 2 * BORDER), fill=colour)
     pen.text((left + BORDER, top + BORDER + TEXT / 2), text, fill=ink, font=font, anchor="lm")
+
+
+def _write(pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int) -> None:
+    font = ImageFont.load_default(TEXT)
+    pen.text(place, _fitting(text, width, font), fill=MUTED, font=font)
 
 
 def _label(number: int, name: str) -> str:
