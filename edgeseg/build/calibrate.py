@@ -13,18 +13,18 @@ from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.source import OpenedModel
 from edgeseg.card import Card
 from edgeseg.data.calibration import FrameSet, open_frames
+from edgeseg.data.frame_watch import LEAST_DISTINCT, FrameWatch
 from edgeseg.data.resize import frame_for_card
 from edgeseg.errors import UsageError
 from edgeseg.graph.io import require_card
 from edgeseg.quantize.measure import measure_ranges
 from edgeseg.quantize.ranges import Ranges, check_ranges, load_ranges
 
-__all__ = ["Calibration", "as_pixels", "calibrate", "calibrate_on", "pixels_of"]
+__all__ = ["Calibration", "as_pixels", "calibrate", "calibrate_and_watch", "calibrate_on", "pixels_of"]
 
 OnProgress = Callable[[float, str], None]
 #: Of the calibration frames, every so-manieth is held out: to choose by, and for a gate that has no frames of its own.
 HOLD_OUT = 5
-LEAST_FRAMES = 32
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def calibrate(recipe: BuildRecipe, model: OpenedModel, prepared: ir.Model, on_pr
         )
     ranges = load_ranges(model.ranges)
     warning = check_ranges(ranges, prepared)
-    return Calibration(ranges, warnings=((warning,) if warning else ()) + warn_of_few(ranges))
+    return Calibration(ranges, warnings=((warning,) if warning else ()) + _warn_of_few(ranges))
 
 
 def _measure(recipe: BuildRecipe, prepared: ir.Model, on_progress: OnProgress) -> Calibration:
@@ -78,13 +78,22 @@ def _measure(recipe: BuildRecipe, prepared: ir.Model, on_progress: OnProgress) -
             search = search.without(held_out.keys)
     if not len(frames):
         raise UsageError(f"All frames of {recipe.calib} are the same picture.", hint="Calibrate on varied frames.")
-    ranges = calibrate_on(frames, prepared, on_progress)
-    return Calibration(ranges, frames, search, held_out, warn_of_few(ranges))
+    ranges, warnings = calibrate_and_watch(frames, prepared, on_progress)
+    return Calibration(ranges, frames, search, held_out, warnings)
 
 
-def warn_of_few(ranges: Ranges) -> tuple[str, ...]:
-    """A warning where ranges come from too few frames to be trusted."""
-    if ranges.frames >= LEAST_FRAMES:
+def calibrate_and_watch(
+    frames: FrameSet, prepared: ir.Model, on_progress: OnProgress
+) -> tuple[Ranges, tuple[str, ...]]:
+    """Ranges of a prepared graph, and what is wrong with the frames, a sentence each."""
+    watch = FrameWatch()
+    ranges = calibrate_on(frames.watched(watch.add), prepared, on_progress)
+    return ranges, watch.warnings()
+
+
+def _warn_of_few(ranges: Ranges) -> tuple[str, ...]:
+    """A warning where ranges that were measured earlier come from too few frames to be trusted."""
+    if ranges.frames >= LEAST_DISTINCT:
         return ()
     return (f"Only {ranges.frames} frames were calibrated on; a hundred varied ones are better.",)
 

@@ -18,7 +18,7 @@ def pick_best(trials: list[Trial], recipe: BuildRecipe) -> Trial:
     """The engine to keep.
 
     Where no candidate of the precision that was asked for passes, it is one of these: the fastest unmeasured, else the
-    one that failed by least. An engine that is faster in float takes the place of an INT8 one that passes.
+    one that failed by least. Where INT8 does not pay, a float engine takes its place.
 
     Args:
         trials: All that were measured, the baseline and other float engines among them.
@@ -31,7 +31,8 @@ def pick_best(trials: list[Trial], recipe: BuildRecipe) -> Trial:
         return _fastest(unmeasured, MARGIN) if unmeasured else min(wanted, key=lambda one: excess(one.gate, recipe))
     if recipe.precision != "int8":
         return min(passing, key=_loss) if recipe.prefer == "accuracy" else _fastest(passing, MARGIN)
-    rivals = [one for one in trials if one.verdict == "pass" and one.built.candidate.dialect == "float"]
+    floats = [one for one in trials if one.verdict == "pass" and one.built.candidate.dialect == "float"]
+    rivals = [] if recipe.even_if_slower else floats
     if recipe.prefer == "accuracy":
         worthwhile = [one for one in (*passing, *rivals) if one.speed.ratio is not None and one.speed.ratio > 1]
         return min(worthwhile or passing, key=_loss)

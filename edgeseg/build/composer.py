@@ -16,14 +16,14 @@ from edgeseg.build.calibrate import calibrate
 from edgeseg.build.candidates import Built, Candidate, Quantization, build_candidate, plan
 from edgeseg.build.choice import pick_best
 from edgeseg.build.gate import check_limits, gate_frames, golden_frame
-from edgeseg.build.judging import judge_and_repair
+from edgeseg.build.judging import Court
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.quantizations import first_quantizations
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import BuildReport, CandidateReport
 from edgeseg.build.store import EngineStore, files_of, write_golden
 from edgeseg.build.summary import not_instead_of, refusal, refused_row, summarize
-from edgeseg.build.trial import Trial, time_all
+from edgeseg.build.trial import Trial
 from edgeseg.card import Dialect, write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
 from edgeseg.files import engines_folder
@@ -61,16 +61,11 @@ def build_engine(
     )
     with store.staging() as folder, ExitStack() as stack:
         built, refused = _build_all(candidates, prepared, quantizations, recipe, folder, on_progress)
-        judgement = judge_and_repair(
-            built, prepared, calibration, frames, recipe, folder, lambda share, n: on_progress(0.5 + 0.35 * share, n)
+        court = Court(
+            prepared, calibration, frames, recipe, folder, lambda share, note: on_progress(0.5 + 0.5 * share, note)
         )
-        trials = time_all(
-            judgement.judged,
-            frames,
-            stack,
-            seconds=recipe.duration,
-            on_round=lambda share: on_progress(0.85 + 0.15 * share, "time all in turns"),
-        )
+        outcome = court.try_all(built, stack)
+        trials = outcome.trials
         pick = pick_best(trials, recipe)
         report = summarize(pick, trials, refused, calibration, recipe, store.folder)
         leads = _may_lead(store, pick)
@@ -78,8 +73,8 @@ def build_engine(
         report = msgspec.structs.replace(
             report,
             calibrators=tuple(calibrators),
-            repair=judgement.steps,
-            warnings=(*calibration.warnings, *frames.warnings, *judgement.warnings, *report.warnings, *kept_aside),
+            repair=outcome.steps,
+            warnings=(*calibration.warnings, *frames.warnings, *outcome.warnings, *report.warnings, *kept_aside),
             seconds=time.perf_counter() - started,
         )
         if pick.verdict == "fail":

@@ -45,6 +45,7 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         keep_float: Names of nodes that stay in float.
         repair: Where no engine passes the gate, repair the graph until one does.
         prefer: Which of the engines that pass is picked, see `PREFERENCES`.
+        even_if_slower: No float engine takes the place of an INT8 one that passes.
         data: Labelled frames to gate on.
         frames: Frames without labels to gate on.
         gate_frames: At most so many of them, evenly spaced; None is all labelled ones, and 100 of others.
@@ -81,6 +82,7 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     min_class_share: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 1.0
     repair: bool = True
     prefer: Prefer = "balanced"
+    even_if_slower: bool = False
     duration: Positive = 6.0
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None

@@ -16,7 +16,7 @@ from edgeseg.build.trial import Judged
 from edgeseg.errors import EngineMismatch, ModelFileError
 from edgeseg.quantize.blocks import Block
 
-__all__ = ["Repair"]
+__all__ = ["Repair", "fewest"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,21 +68,27 @@ class Repair:
         return quantization
 
     def _float_blocks(self) -> None:
-        """The most sensitive blocks back to float: doubled until the gate passes, then the fewest by halving."""
-        base, started = self._quantization, time.perf_counter()
-        ranked = self.remedies.ranking(base)
-        most = len(ranked) - 1
-        failing, passing = 0, most + 1
-        while failing < most and passing - failing > 1:
-            count = min(max(1, 2 * failing), most) if passing > most else (failing + passing) // 2
-            passes = self._try_blocks(base, ranked[:count], len(ranked), started)
-            started = time.perf_counter()
-            if passes:
-                passing = count
-            else:
-                failing = count
+        """Blocks back to float, the most sensitive first until the gate passes, and then those alone that it takes.
 
-    def _try_blocks(self, base: Quantization, blocks: list[Block], of: int, started: float) -> bool:
+        The last block of the shortest passing list is needed; it stays, and the same is asked of those before it.
+        """
+        base = self._quantization
+        ranked = self.remedies.ranking(base)
+        needed: list[Block] = []
+        left = ranked
+
+        def passes(count: int) -> bool:
+            return self._try_blocks(base, [*needed, *left[:count]], len(ranked))
+
+        count = fewest(passes, len(ranked) - 1)
+        while count:
+            needed, left = [*needed, left[count - 1]], left[: count - 1]
+            if not left or passes(0):
+                return
+            count = fewest(passes, len(left), sure=True)
+
+    def _try_blocks(self, base: Quantization, blocks: list[Block], of: int) -> bool:
+        started = time.perf_counter()
         names = ", ".join(block.name for block in blocks[:3]) + (" …" if len(blocks) > 3 else "")
         detail = f"{len(blocks)} of {of}: {names}"
         return self._try("float blocks", detail, self.remedies.float_blocks(base, blocks), started)
@@ -128,6 +134,25 @@ class Repair:
         )
         self.steps.append(row)
         logger.info("Repair, %s: %s: %s", step, detail, row.reason or "nothing measured")
+
+
+def fewest(passes: Callable[[int], bool], most: int, *, sure: bool = False) -> int | None:
+    """The smallest count from 1 to `most` that passes, by doubling and then halving; None where none does.
+
+    Args:
+        passes: Asked as seldom as possible; where a count passes, larger ones are taken to pass too.
+        most: The largest count.
+        sure: `most` is known to pass.
+    """
+    failing, passing, count = 0, most if sure else most + 1, 1
+    while passing - failing > 1:
+        if passes(count):
+            passing = count
+        else:
+            failing = count
+        doubled = min(2 * failing, most) if failing else 0
+        count = doubled if failing < doubled < passing and passing >= most else (failing + passing) // 2
+    return passing if passing <= most else None
 
 
 def _gain(before: Gate, now: Gate) -> float:

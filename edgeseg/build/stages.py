@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeseg.build.calibrate import calibrate_on, warn_of_few
+from edgeseg.build.calibrate import calibrate_and_watch
 from edgeseg.build.candidates import count_convs
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
@@ -82,7 +82,7 @@ def calibrate_file(recipe: BuildRecipe, out: Path, on_progress: OnProgress = lam
     on_progress(0.0, "read the model")
     _, prepared = open_prepared(recipe)
     frames = open_frames(recipe.calib, limit=recipe.calib_frames)
-    ranges = calibrate_on(frames, prepared, on_progress)
+    ranges, warnings = calibrate_and_watch(frames, prepared, on_progress)
     save_ranges(ranges, out)
     return CalibrateReport(
         ranges=str(out),
@@ -94,7 +94,7 @@ def calibrate_file(recipe: BuildRecipe, out: Path, on_progress: OnProgress = lam
         tensors=len(ranges.tensors),
         size_bytes=out.stat().st_size,
         tails=find_tails(ranges, prepared),
-        warnings=warn_of_few(ranges),
+        warnings=warnings,
         seconds=time.perf_counter() - started,
     )
 

@@ -104,7 +104,9 @@ def not_instead_of(report: BuildReport) -> GateFailed:
 
 def _row(one: Trial, *, picked: bool, rival: Trial | None) -> CandidateReport:
     built = one.built
-    slow = f"; does not pay, {rival.built.candidate.name} is as fast" if rival is not None and not picked else ""
+    slow = ""
+    if rival is not None and not picked and one.verdict == "pass":
+        slow = f"; does not pay, {rival.built.candidate.name} takes {rival.speed.p50_ms:.2f} ms"
     return msgspec.structs.replace(
         refused_row(built.candidate, one.reason + slow),
         verdict=one.verdict,

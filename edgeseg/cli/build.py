@@ -59,6 +59,7 @@ Examples:
     metavar="PERCENT",
     help="Classes with less of the pixels are reported and do not gate.  [default: 1]",
 )
+@click.option("--even-if-slower", is_flag=True, help="Keep INT8 though a float engine is as fast here.")
 @click.option("--no-repair", is_flag=True, help="Let a gate that fails be the end.")
 @click.option(
     "--prefer",
@@ -121,5 +122,5 @@ def _recipe(path: str | None, options: dict[str, Any]) -> Any:
         )
     changes: dict[str, Any] = {"precision": asked[0]} if asked else {}
     changes |= {"repair": False} if options.pop("no_repair") else {}
-    changes |= {"per_tensor": True} if options.pop("per_tensor") else {}
+    changes |= {name: True for name in ("per_tensor", "even_if_slower") if options.pop(name)}
     return msgspec.structs.replace(recipe, **recipe_fields(options), **changes)

@@ -29,8 +29,9 @@ DIALECTS = [dialect for dialect in get_args(Dialect) if dialect != "float"]
     default="minmax",
     show_default=True,
     metavar="NAME",
-    help="minmax, percentile, percentile:99.9 or entropy.",
+    help="minmax, percentile, percentile:99.9, entropy or mse.",
 )
+@click.option("--per-tensor", is_flag=True, help="One scale for all weights of an operator.")
 @click.option("--keep-float", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated.")
 @model_options
 @json_option

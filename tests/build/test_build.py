@@ -35,7 +35,7 @@ from edgeseg.graph.io import save_graph
 from tests.graph.foreign import HEIGHT, WIDTH, Shape, classifier, foreign
 
 IMAGENET = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
-QUICK = ("--backend", "onnxruntime", "--duration", "0.05", "--json")
+QUICK = ("--backend", "onnxruntime", "--duration", "0.05", "--even-if-slower", "--json")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_foreign_network_becomes_a_gated_engine(edgeseg: Any, stock: Path, tmp
     report = ran.report
     assert report["schema"] == "edgeseg.build/1"
     assert (report["backend"], report["precision"], report["verdict"]) == ("onnxruntime", "int8", "pass")
-    assert (report["gate"]["kind"], report["gate"]["frames"]) == ("agreement", 4)
+    assert (report["gate"]["kind"], report["gate"]["frames"]) == ("agreement", 2)
     assert 0.96 <= report["gate"]["agreement"] <= 1
     assert report["int8_convs"] == report["total_convs"] - 1 == 3
     assert report["speed"]["ratio"] == pytest.approx(report["speed"]["float_p50_ms"] / report["speed"]["p50_ms"])

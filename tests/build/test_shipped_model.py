@@ -62,7 +62,7 @@ def float_engine(prepared: ir.Model, name: str, folder: Path) -> Engine:
     except EdgesegError as error:
         pytest.skip(error.message)
     candidate = Candidate(backend, "fp32", "float", "candidate")
-    return build_candidate(candidate, prepared, None, RECIPE, folder).engine
+    return build_candidate(candidate, prepared, None, RECIPE.upsample, folder).engine
 
 
 @pytest.mark.parametrize("source", ["camvid", "demo://bikes"])
