@@ -232,15 +232,13 @@ def _agreement(found: Agreement, classes: tuple[str, ...]) -> AgreementFacts:
 
 
 def _drop(scores: _Scores, classes: tuple[str, ...]) -> DropFacts:
-    found, (first, second) = miou_drop(*scores), _sums(scores)
-    counting = np.isfinite(found.class_drop)
-    every = first.class_iou() - second.class_iou()
+    found, (first, _) = miou_drop(*scores), _sums(scores)
     share = first.class_share()
     return DropFacts(
         drop=found.drop,
         drop_ci95=found.drop_ci95,
         class_drop=dict(_counting(classes, found.class_drop)),
-        small_class_drop=dict(_counting(classes, np.where(counting, np.nan, every))),
+        small_class_drop=dict(_counting(classes, found.small_class_drop)),
         class_share=dict(_counting(classes, np.where(share > 0, share, np.nan))),
     )
 

@@ -17,10 +17,11 @@ from edgeseg.data.frame_watch import LEAST_DISTINCT, FrameWatch
 from edgeseg.data.resize import frame_for_card
 from edgeseg.errors import UsageError
 from edgeseg.graph.io import require_card
+from edgeseg.quantize.dialects import check_quantizable
 from edgeseg.quantize.measure import measure_ranges
 from edgeseg.quantize.ranges import Ranges, check_ranges, load_ranges
 
-__all__ = ["Calibration", "as_pixels", "calibrate", "calibrate_and_watch", "calibrate_on", "pixels_of"]
+__all__ = ["Calibration", "as_pixels", "calibrate", "calibrate_and_watch", "calibrate_on", "pixels_of", "refuse_blank"]
 
 OnProgress = Callable[[float, str], None]
 #: Of the calibration frames, every so-manieth is held out: to choose by, and for a gate that has no frames of its own.
@@ -51,10 +52,11 @@ def calibrate(recipe: BuildRecipe, model: OpenedModel, prepared: ir.Model, on_pr
 
     Raises:
         UsageError: INT8 is wanted, and there are neither ranges nor frames to measure them on.
-        ModelFileError: The ranges belong to other weights.
+        ModelFileError: The ranges belong to other weights, or the graph has nothing to quantize.
     """
     if recipe.precision != "int8":
         return Calibration()
+    check_quantizable(prepared.graph)
     if recipe.calib:
         return _measure(recipe, prepared, on_progress)
     if model.ranges is None:
@@ -85,10 +87,27 @@ def _measure(recipe: BuildRecipe, prepared: ir.Model, on_progress: OnProgress) -
 def calibrate_and_watch(
     frames: FrameSet, prepared: ir.Model, on_progress: OnProgress
 ) -> tuple[Ranges, tuple[str, ...]]:
-    """Ranges of a prepared graph, and what is wrong with the frames, a sentence each."""
+    """Ranges of a prepared graph, and what is wrong with the frames, a sentence each.
+
+    Raises:
+        UsageError: No frame shows anything.
+    """
     watch = FrameWatch()
     ranges = calibrate_on(frames.watched(watch.add), prepared, on_progress)
+    refuse_blank(watch, frames.source)
     return ranges, watch.warnings()
+
+
+def refuse_blank(watch: FrameWatch, source: str) -> None:
+    """Refuse frames of which none shows anything.
+
+    Raises:
+        UsageError: They are all black, overexposed or without contrast.
+    """
+    if not watch.distinct:
+        raise UsageError(
+            f"None of the {len(watch)} frames of {source} shows anything.", hint=" ".join(watch.warnings())
+        )
 
 
 def _warn_of_few(ranges: Ranges) -> tuple[str, ...]:

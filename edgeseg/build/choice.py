@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from edgeseg.build.gate import excess
 from edgeseg.build.recipe import BuildRecipe
+from edgeseg.build.report import Verdict
 from edgeseg.build.trial import Trial
 
 __all__ = ["MARGIN", "fastest_float", "pick_best"]
@@ -17,21 +18,21 @@ MARGIN = 1.05
 def pick_best(trials: list[Trial], recipe: BuildRecipe) -> Trial:
     """The engine to keep.
 
-    Where no candidate of the precision that was asked for passes, it is one of these: the fastest unmeasured, else the
-    one that failed by least. Where INT8 does not pay, a float engine takes its place.
+    Where no candidate of the precision that was asked for passes, it is one of those that could not be measured, else
+    the one that failed by least. Where INT8 does not pay, a float engine takes its place.
 
     Args:
         trials: All that were measured, the baseline and other float engines among them.
         recipe: Its `prefer`, and its limits.
     """
     wanted = [one for one in trials if one.built.candidate.role == "candidate"]
-    passing = [one for one in wanted if one.verdict == "pass"]
+    verdict: Verdict = "pass" if any(one.verdict == "pass" for one in wanted) else "unmeasured"
+    passing = [one for one in wanted if one.verdict == verdict]
     if not passing:
-        unmeasured = [one for one in wanted if one.verdict == "unmeasured"]
-        return _fastest(unmeasured, MARGIN) if unmeasured else min(wanted, key=lambda one: excess(one.gate, recipe))
+        return min(wanted, key=lambda one: excess(one.gate, recipe))
     if recipe.precision != "int8":
         return min(passing, key=_loss) if recipe.prefer == "accuracy" else _fastest(passing, MARGIN)
-    floats = [one for one in trials if one.verdict == "pass" and one.built.candidate.dialect == "float"]
+    floats = [one for one in trials if one.verdict == verdict and one.built.candidate.dialect == "float"]
     rivals = [] if recipe.even_if_slower else floats
     if recipe.prefer == "accuracy":
         worthwhile = [one for one in (*passing, *rivals) if one.speed.ratio is not None and one.speed.ratio > 1]

@@ -115,7 +115,7 @@ def _build_all(
                 raise
             refused.append(refused_row(candidate, error.message))
     if not any(one.candidate.role == "candidate" for one in built):
-        reasons = "; ".join(f"{row.backend} {row.dialect}: {row.reason}" for row in refused)
+        reasons = "; ".join(f"{row.backend} {row.dialect}: {row.reason.rstrip('.')}" for row in refused)
         raise ModelFileError(
             f"No engine could be built: {reasons}.", hint="edgeseg doctor tells what works on this machine."
         )

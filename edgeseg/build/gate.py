@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.backends import Session
-from edgeseg.build.calibrate import Calibration
+from edgeseg.build.calibrate import Calibration, refuse_blank
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Gate, GateKind, Verdict
 from edgeseg.card import Card
 from edgeseg.data.calibration import FrameSet, image_key, open_frames
+from edgeseg.data.frame_watch import FrameWatch
 from edgeseg.data.labelled import LabelledFrames, open_validation
 from edgeseg.data.resize import frame_for_card
 from edgeseg.data.scene import Scene
 from edgeseg.errors import UsageError
-from edgeseg.evaluate import Agreement, class_maps, confident_pixels, evaluate_frames, miou_drop
+from edgeseg.evaluate import Agreement, ConfusionMatrix, class_maps, confident_pixels, evaluate_frames, miou_drop
 from edgeseg.evaluate.agreement import MIN_CLASS_IOU, MIN_CONFIDENT, MIN_SHARE
 
 __all__ = ["GateFrames", "Judge", "check_limits", "excess", "gate_frames", "golden_frame", "verdict_of"]
@@ -74,7 +75,7 @@ def gate_frames(recipe: BuildRecipe, card: Card, calibration: Calibration, *, sh
         shipped: The model is edgeseg's own, which may be checked on rendered scenes.
 
     Raises:
-        UsageError: A source is missing, empty or was calibrated on.
+        UsageError: A source is missing, empty, blank or was calibrated on.
     """
     if recipe.data:
         return _labelled(recipe, card, calibration)
@@ -102,7 +103,12 @@ def _labelled(recipe: BuildRecipe, card: Card, calibration: Calibration) -> Gate
 
 def _plain(frames: FrameSet, calibration: Calibration) -> GateFrames:
     left = frames.without(_seen(calibration))
-    return GateFrames("agreement", plain=left, warnings=_left_out(len(frames) - len(left), len(frames), "--frames"))
+    warnings = _left_out(len(frames) - len(left), len(frames), "--frames")
+    watch = FrameWatch()
+    for frame in left:
+        watch.add(frame)
+    refuse_blank(watch, frames.source)
+    return GateFrames("agreement", plain=left, warnings=warnings)
 
 
 def _seen(calibration: Calibration) -> frozenset[str]:
@@ -135,6 +141,9 @@ def fit(frame: UInt8, card: Card) -> UInt8:
 class Judge:
     """Compares engines with the float one, whose answers are taken once.
 
+    Raises:
+        UsageError: The labels are of another class set.
+
     Args:
         frames: To judge on.
         float_session: Class maps of the float graph, with the same tail.
@@ -148,6 +157,7 @@ class Judge:
         self.frames, self.card, self._counting_share = frames, float_session.card, counting_share
         if frames.labelled is not None:
             self.matrices = tuple(evaluate_frames(float_session, frames.labelled))
+            _check_classes(self.matrices, self.card)
             return
         self.maps = tuple(class_maps(float_session, frames.frames()))
         self.confident = tuple(confident_pixels(float_logits, frames.frames()))
@@ -188,6 +198,24 @@ class Judge:
 
     def _by_class(self, values: npt.NDArray[np.float64]) -> dict[str, float]:
         return {name: float(value) for name, value in zip(self.card.classes, values, strict=True) if np.isfinite(value)}
+
+
+def _check_classes(matrices: tuple[ConfusionMatrix, ...], card: Card) -> None:
+    """Refuse labels that the float network answers worse than one class everywhere would: nothing can be lost on them.
+
+    Raises:
+        UsageError: They are.
+    """
+    found = sum(matrices, ConfusionMatrix.empty(card.num_classes))
+    commonest = int(found.class_share().argmax())
+    constant = ConfusionMatrix(np.zeros_like(found.counts))
+    constant.counts[:, commonest] = found.counts.sum(1)
+    if found.miou() < constant.miou():
+        raise UsageError(
+            f"On these labels the float network has mIoU {100 * found.miou():.2f}, and '{card.classes[commonest]}' "
+            f"everywhere would have {100 * constant.miou():.2f}: they are labels of other classes, or of other frames.",
+            hint=f"Label the frames with the ids of {', '.join(f'{i} {name}' for i, name in enumerate(card.classes))}.",
+        )
 
 
 def verdict_of(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:

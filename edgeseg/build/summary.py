@@ -139,14 +139,15 @@ def _recipes(trials: list[Trial]) -> dict[Dialect, Int8Recipe]:
 
 
 def _warnings(pick: Trial, trials: list[Trial], recipe: BuildRecipe) -> tuple[str, ...]:
+    warnings = []
     if pick.verdict == "unmeasured":
-        return (f"The engine is kept unmeasured: {pick.reason}.",)
-    if recipe.precision != "int8" or pick.built.quantization is not None or pick.verdict != "pass":
-        return ()
-    int8 = [one for one in trials if one.built.quantization is not None and one.verdict == "pass"]
-    fastest = min(int8, key=lambda one: one.speed.p50_ms)
-    why = "it loses less" if recipe.prefer == "accuracy" else "INT8 does not pay here"
-    return (
-        f"{pick.built.candidate.name} was picked in the place of INT8, {why}: {pick.speed.p50_ms:.2f} ms against "
-        f"{fastest.speed.p50_ms:.2f} ms of {fastest.built.candidate.name}.",
-    )
+        warnings.append(f"The engine is kept unmeasured: {pick.reason}.")
+    int8 = [one for one in trials if one.built.quantization is not None and one.verdict == pick.verdict]
+    if recipe.precision == "int8" and pick.built.quantization is None and int8:
+        fastest = min(int8, key=lambda one: one.speed.p50_ms)
+        why = "it loses less" if recipe.prefer == "accuracy" else "INT8 does not pay here"
+        warnings.append(
+            f"{pick.built.candidate.name} was picked in the place of INT8, {why}: {pick.speed.p50_ms:.2f} ms against "
+            f"{fastest.speed.p50_ms:.2f} ms of {fastest.built.candidate.name}."
+        )
+    return tuple(warnings)

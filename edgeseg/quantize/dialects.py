@@ -26,7 +26,7 @@ from edgeseg.quantize.qdq import ALL_OPERATORS, Form, insert_qdq
 from edgeseg.quantize.ranges import Ranges, check_ranges
 from edgeseg.quantize.rules import WEIGHTED, FloatResidual, constant_operands, float_nodes, share_concat_limits
 
-__all__ = ["DIALECTS", "quantize_onnx"]
+__all__ = ["DIALECTS", "check_quantizable", "quantize_onnx"]
 
 logger = logging.getLogger(__name__)
 Limits = dict[str, Threshold]
@@ -109,7 +109,8 @@ def quantize_onnx(
     if warning := check_ranges(ranges, model):
         logger.info(warning)
     ShapeInferencePass()(model)
-    _check_graph(model.graph, recipe.keep_float)
+    check_quantizable(model.graph)
+    _check_names(model.graph, recipe.keep_float)
     limits = rules.limits(model.graph, {**thresholds(ranges, recipe.calibrator, dialect), PIXELS: rules.pixels})
     kept = float_nodes(model.graph) | rules.keep_float(model.graph) | set(recipe.keep_float)
     add_to_biases(model.graph, recipe.corrections)
@@ -130,12 +131,20 @@ def _emit(model: ir.Model, limits: Limits, rules: _Rules, kept: set[str], *, per
     return quantized
 
 
-def _check_graph(graph: ir.Graph, keep_float: Collection[str]) -> None:
+def check_quantizable(graph: ir.Graph) -> None:
+    """Refuse a graph that eight bits can do nothing for.
+
+    Raises:
+        ModelFileError: No operator has weights.
+    """
     if not any(node.op_type in WEIGHTED for node in graph):
         raise ModelFileError(
             "The graph has no convolution and no other operator with weights: there is nothing to quantize.",
             hint="Build it in float: edgeseg build MODEL --fp32",
         )
+
+
+def _check_names(graph: ir.Graph, keep_float: Collection[str]) -> None:
     names = {node.name for node in graph if node.name}
     for name in keep_float:
         if name not in names:

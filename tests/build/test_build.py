@@ -21,9 +21,11 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 import onnx_ir as ir
+from onnx import TensorProto, helper
 
 from edgeseg.build import BuildRecipe, find_engine, load_session
 from edgeseg.build.recipe import preprocess_of
+from edgeseg.build.stages import calibrate_file, quantize_file
 from edgeseg.build.store import golden_paths, read_golden, write_golden
 from edgeseg.card import write_card
 from edgeseg.cli import main
@@ -33,6 +35,7 @@ from edgeseg.errors import EngineMismatch, ModelFileError
 from edgeseg.files import sha256_file
 from edgeseg.graph.io import save_graph
 from tests.graph.foreign import HEIGHT, WIDTH, Shape, classifier, foreign
+from tests.graphs import GraphMaker
 
 IMAGENET = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
 QUICK = ("--backend", "onnxruntime", "--duration", "0.05", "--even-if-slower", "--json")
@@ -221,6 +224,27 @@ def test_a_network_that_is_nowhere_confident_is_not_judged(edgeseg: Any, stock: 
         ),
         pytest.param(("{stock}/net.onnx", *IMAGENET, "--network", "x"), 2, "--network", id="a network for a graph"),
         pytest.param(("{stock}/classifier.onnx", *IMAGENET), 2, "no map over the image", id="a classifier"),
+        pytest.param(
+            ("{stock}/bare.onnx", *IMAGENET, "--calib", "{stock}/frames"), 4, "nothing to quantize",
+            id="a network without any convolution",
+        ),
+        pytest.param(
+            ("{stock}/quantized.onnx", *IMAGENET, "--calib", "{stock}/frames"), 4, "is quantized already",
+            id="a network that is quantized already",
+        ),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/black"), 2, "None of the 4 frames",
+            id="black frames to calibrate on",
+        ),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--frames", "{stock}/black"), 2,
+            "None of the 5 frames", id="black frames to judge on",
+        ),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--data", "{stock}/others"), 2,
+            "labels of other classes", id="labels of other classes with the same ids",
+        ),
+        pytest.param(("{stock}/nan.onnx", *IMAGENET), 4, "impossible", id="ranges with a limit that is no number"),
         pytest.param(("--recipe", "{stock}/misspelt.toml"), 2, "upsample", id="a misspelt option in a recipe"),
     ],
 )  # fmt: skip
@@ -252,6 +276,59 @@ def spoil(stock: Path) -> None:
     shutil.copytree(stock / "data", stock / "wrong")
     cv2.imwrite(str(stock / "wrong/masks/003.png"), np.full((2 * HEIGHT, 2 * WIDTH), 9, np.uint8))
     (stock / "empty").mkdir()
+    save_graph(bare(), stock / "bare.onnx")
+    (stock / "black").mkdir()
+    for index in range(5):
+        black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        black[0, index] = 1
+        cv2.imwrite(str(stock / f"black/{index}.png"), black)
+    shutil.copytree(stock / "data", stock / "others")
+    for mask in (stock / "others/masks").iterdir():
+        cv2.imwrite(str(mask), np.zeros((2 * HEIGHT, 2 * WIDTH), np.uint8))
+    spoil_ranges(stock)
+
+
+def spoil_ranges(stock: Path) -> None:
+    """An INT8 graph to begin with, and ranges in which a limit is no number."""
+    ranges = stock / "nan.ranges.npz"
+    recipe = BuildRecipe(
+        model=str(stock / "net.onnx"),
+        calib=str(stock / "frames"),
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+    calibrate_file(recipe, ranges)
+    quantize_file(recipe, ranges, "u8-asym", stock / "quantized.onnx")
+    arrays = dict(np.load(ranges))
+    arrays["limits"][2, 1] = np.nan
+    np.savez(ranges, **arrays)
+    shutil.copy(stock / "net.onnx", stock / "nan.onnx")
+
+
+def bare() -> ir.Model:
+    """A graph that maps an image to classes without any weights."""
+    m = GraphMaker()
+    factors = m.constant(np.float32([2, -1, 3]).reshape(3, 1, 1))
+    m.node("Relu", m.node("Mul", "image", factors), out="logits")
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH]) for name in ("image", "logits")
+    ]
+    return ir.from_proto(m.model(ends[:1], ends[1:]))
+
+
+def test_one_frame_gives_an_engine_and_a_warning(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    words = ("--int8", *IMAGENET, *QUICK, "--calib", stock / "frames/000.png", "-o", tmp_path)
+    ran = edgeseg("build", stock / "net.onnx", *words)
+    assert (ran.code, ran.report["verdict"]) == (0, "unmeasured"), ran.err
+    assert any("only one frame" in warning for warning in ran.report["warnings"])
+
+
+@pytest.mark.parametrize("share", ["0", "40"], ids=["every class gates", "none but the largest gates"])
+def test_small_classes_gate_only_when_asked(edgeseg: Any, stock: Path, tmp_path: Path, share: str) -> None:
+    words = ("--data", stock / "data", "--min-class-share", share, "--max-drop", "100", "--max-class-drop", "100")
+    gate = build(edgeseg, stock, tmp_path, *words).report["gate"]
+    assert len(gate["class_drop"]) + len(gate["small_class_drop"]) == 3
+    assert (gate["small_class_drop"] == {}) is (share == "0")
 
 
 def test_ranges_of_other_weights_are_refused(edgeseg: Any, stock: Path, tmp_path: Path) -> None:

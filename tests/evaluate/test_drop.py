@@ -120,3 +120,17 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         miou_drop(reference, other)
+
+
+@pytest.mark.parametrize(
+    ("share", "counts"),
+    [(0.01, False), (0.001, True), (0.0, True)],
+    ids=["below one per cent it is told apart", "with a lower limit it counts", "with none every class counts"],
+)
+def test_a_small_class_is_reported_either_way(share: float, counts: bool) -> None:
+    rare = 0.005
+    drop = miou_drop(frames(9, 0.05, rare=rare), frames(9, 0.3, seed=1, rare=rare), counting_share=share)
+    assert np.isfinite(drop.class_drop).tolist() == [True, True, counts]
+    assert np.isfinite(drop.small_class_drop).tolist() == [False, False, not counts]
+    told = drop.class_drop[2] if counts else drop.small_class_drop[2]
+    assert told > 0.1
