@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeseg.graph.passes.adopt_frames import PIXELS
+from edgeseg.errors import ModelFileError
 from edgeseg.graph.runtime import open_graph
 from edgeseg.graph.values import add_constant
 
 __all__ = ["add_to_biases", "measure_corrections"]
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 CONVS = ("Conv", "ConvTranspose")
-#: Convolutions that are corrected with one session, which computes the graph up to the last of them.
-TOGETHER = 8
 
 
 def add_to_biases(graph: ir.Graph, corrections: Mapping[str, bytes]) -> None:
     """Add to the biases of convolutions, in place.
 
     Args:
-        graph: Whose convolutions have constant biases or none.
-        corrections: By the convolution's name, float32 little-endian per output channel.
+        graph: That they were measured on, or the same at another size.
+        corrections: By `measure_corrections`.
+
+    Raises:
+        ModelFileError: They are of another graph.
     """
-    for node in graph:
-        if node.op_type in CONVS and (correction := corrections.get(node.name or "")):
-            added = np.frombuffer(correction, "<f4")
-            bias = node.inputs[2] if len(node.inputs) > 2 else None
-            constant = bias.const_value if bias is not None else None
-            summed = added if constant is None else constant.numpy() + added
-            node.resize_inputs(3)
-            node.replace_input_with(2, add_constant(graph, f"{node.name}.corrected_bias", summed.astype(np.float32)))
+    biases = _biases(graph)
+    for name, correction in corrections.items():
+        if name not in biases or len(correction) != 4 * len(biases[name][1]):
+            raise ModelFileError(f"The corrections are of another graph: it has no such convolution '{name}'.")
+        node, bias = biases[name]
+        summed = (bias + np.frombuffer(correction, "<f4")).astype(np.float32)
+        node.resize_inputs(3)
+        node.replace_input_with(2, add_constant(graph, f"{name}.corrected_bias", summed))
 
 
 def measure_corrections(
@@ -48,86 +51,120 @@ def measure_corrections(
 
     From the first convolution to the last, each with those before it already corrected (empirical bias correction:
     Nagel, van Baalen, Blankevoort, Welling, "Data-free quantization through weight equalization and bias correction",
-    ICCV 2019, section 4.2).
+    ICCV 2019, section 4.2). Convolutions whose weights or biases are computed are left as they are.
 
     Args:
         prepared: The float graph.
         quantized: The same in eight bits, by `quantize_onnx`, without corrections.
-        pixels: float32 arrays as the graphs take them; calibration frames.
+        pixels: float32 arrays as the graphs take them; calibration frames, at least one.
         on_conv: Told how many convolutions are done, and of how many, after each.
 
     Returns:
-        As in `Int8Recipe.corrections`.
+        By the convolution's name, float32 little-endian per output channel.
     """
-    convs = [node.name or "" for node in prepared.graph if node.op_type in CONVS]
-    biases = {name: _bias_of(prepared, name) for name in convs}
-    wanted = _Means(prepared, convs)(pixels, biases, convs)
+    biases = _biases(prepared.graph)
+    wanted: dict[str, Float64] = {}
+    for conv, outputs in _Walk(prepared, biases, pixels):
+        _add(outputs, biases[conv][1])
+        wanted[conv] = _mean(outputs)
     corrections: dict[str, bytes] = {}
-    for start in range(0, len(convs), TOGETHER):
-        means = _Means(quantized, convs[: start + TOGETHER])
-        for name in convs[start : start + TOGETHER]:
-            added = wanted[name] - means(pixels, biases, [name])[name]
-            biases[name] = biases[name] + added
-            corrections[name] = added.astype("<f4").tobytes()
-            on_conv(len(corrections), len(convs))
+    for conv, outputs in _Walk(quantized, biases, pixels):
+        bias = (wanted[conv] - _mean(outputs)).astype(np.float32)
+        _add(outputs, bias)
+        corrections[conv] = (bias - biases[conv][1]).astype("<f4").tobytes()
+        on_conv(len(corrections), len(biases))
     return corrections
 
 
-class _Means:
-    """A graph that takes the biases of its convolutions as inputs, and gives the mean of their outputs."""
+class _Walk:
+    """A graph computed on several frames from one convolution to the next, each node once.
 
-    def __init__(self, model: ir.Model, convs: Sequence[str]) -> None:
-        self._convs = tuple(convs)
-        bare = model.clone()
-        nodes = {node.name: node for node in bare.graph}
-        for name in convs:
-            node = nodes[name]
-            shape = ir.Shape([_out_channels(node)])
-            bias = ir.Value(name=_input(name), shape=shape, type=ir.TensorType(ir.DataType.FLOAT))
-            bare.graph.inputs.append(bias)
-            node.resize_inputs(3)
-            node.replace_input_with(2, bias)
-            mean = ir.node("ReduceMean", [node.outputs[0]], {"axes": [0, 2, 3], "keepdims": 0})
-            mean.outputs[0].name = _output(name)
-            bare.graph.append(mean)
-        self._session = open_graph(bare, [_output(name) for name in convs])
+    Each convolution's outputs are given without its bias, one array per frame; what they are changed to in place is
+    what the convolutions behind it read. Only what these still need is held.
+    """
 
-    def __call__(
-        self, pixels: Sequence[Float32], biases: Mapping[str, Float32], asked: Sequence[str]
-    ) -> dict[str, Float32]:
-        """`(C,)` float32 for each convolution that is asked for: the mean over all frames and places."""
-        feed = {_input(name): biases[name] for name in self._convs}
-        names = [_output(name) for name in asked]
-        sums = [self._session.run(names, {PIXELS: frame, **feed}) for frame in pixels]
-        return {name: np.mean([answers[i] for answers in sums], 0) for i, name in enumerate(asked)}
+    def __init__(self, model: ir.Model, convs: Iterable[str], pixels: Sequence[Float32]) -> None:
+        self._model = model.clone()
+        named = set(convs)
+        self._convs = [node for node in self._model.graph if node.name in named]
+        for conv in self._convs:
+            conv.resize_inputs(2)
+        self._waiting = set(_nodes_before(self._convs, set()))
+        self._readers: dict[ir.Value, set[ir.Node]] = {}
+        for node in self._waiting:
+            for value in _reads(node):
+                self._readers.setdefault(value, set()).add(node)
+        self._frames = len(pixels)
+        self._held: dict[ir.Value, list[npt.NDArray[Any]]] = {}
+        self._hold(self._model.graph.inputs[0], list(pixels))
 
+    def __iter__(self) -> Iterator[tuple[str, list[Float32]]]:
+        for conv in self._convs:
+            nodes = _nodes_before([conv], self._held)
+            self._waiting.difference_update(nodes)
+            made = {conv.outputs[0]: None, **{v: None for node in nodes for v in node.outputs if self._is_needed(v)}}
+            for value, arrays in zip(made, self._compute(nodes, list(made)), strict=True):
+                self._hold(value, arrays)
+            yield conv.name or "", self._held[conv.outputs[0]]
+            self._held = {value: arrays for value, arrays in self._held.items() if self._is_needed(value)}
 
-def _input(conv: str) -> str:
-    return f"{conv}.bias_in"
+    def _compute(self, nodes: Iterable[ir.Node], wanted: Sequence[ir.Value]) -> list[list[npt.NDArray[Any]]]:
+        """By value and frame, from what is held."""
+        read = [value for value in {v: None for node in nodes for v in _reads(node)} if value in self._held]
+        graph = ir.convenience.extract(self._model.graph, read, wanted)
+        session = open_graph(ir.Model(graph, ir_version=self._model.ir_version), [])
+        answers = [session.run(None, {v.name: self._held[v][frame] for v in read}) for frame in range(self._frames)]
+        return [[answer[index] for answer in answers] for index in range(len(wanted))]
 
+    def _hold(self, value: ir.Value, arrays: list[npt.NDArray[Any]]) -> None:
+        """Keep a tensor, and make its type known, which a graph that begins with it must tell."""
+        value.dtype, value.shape = ir.DataType.from_numpy(arrays[0].dtype), ir.Shape(arrays[0].shape)
+        self._held[value] = arrays
 
-def _output(conv: str) -> str:
-    return f"{conv}.mean_out"
-
-
-def _bias_of(prepared: ir.Model, name: str) -> Float32:
-    node = next(node for node in prepared.graph if node.name == name)
-    constant = node.inputs[2].const_value if len(node.inputs) > 2 and node.inputs[2] is not None else None
-    return np.zeros(_out_channels(node), np.float32) if constant is None else constant.numpy().astype(np.float32)
-
-
-def _out_channels(conv: ir.Node) -> int:
-    """By its weights, since a Q/DQ graph need not know the shapes of all its tensors."""
-    weights = ir.convenience.get_const_tensor(_behind_qdq(conv.inputs[1]))
-    assert weights is not None
-    if conv.op_type == "Conv":
-        return int(weights.shape.numpy()[0])
-    return int(weights.shape.numpy()[1]) * conv.attributes.get_int("group", 1)
+    def _is_needed(self, value: ir.Value) -> bool:
+        return not self._waiting.isdisjoint(self._readers.get(value, ()))
 
 
-def _behind_qdq(value: ir.Value | None) -> ir.Value:
-    assert value is not None
-    node = value.producer()
-    while node is not None and node.op_type in ("DequantizeLinear", "QuantizeLinear") and node.inputs[0] is not None:
-        value, node = node.inputs[0], node.inputs[0].producer()
-    return value
+def _nodes_before(ends: Sequence[ir.Node], held: Container[ir.Value]) -> dict[ir.Node, None]:
+    """These nodes and all that they need beyond the tensors that are held."""
+    found: dict[ir.Node, None] = {}
+    waiting = list(ends)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found[node] = None
+            makers = [value.producer() for value in _reads(node) if value not in held]
+            waiting += [maker for maker in makers if maker is not None]
+    return found
+
+
+def _reads(node: ir.Node) -> list[ir.Value]:
+    """Its inputs, and what graphs inside of it take from around them."""
+    inner = [attr.as_graph() for attr in node.attributes.values() if attr.type == ir.AttributeType.GRAPH]
+    nodes = [node, *(one for graph in inner for one in ir.traversal.RecursiveGraphIterator(graph))]
+    return [value for one in nodes for value in one.inputs if value is not None and value.graph is node.graph]
+
+
+def _biases(graph: ir.Graph) -> dict[str, tuple[ir.Node, Float32]]:
+    """By name the convolutions whose weights and biases are constant, with `(C,)` biases, zeros where there is none."""
+    found = {}
+    for conv in (node for node in graph if node.op_type in CONVS):
+        constants = [value.const_value for value in conv.inputs[1:] if value is not None]
+        arrays = [constant.numpy() for constant in constants if constant is not None]
+        if len(arrays) == len(constants):
+            weights, *biases = arrays
+            groups = conv.attributes.get_int("group", 1)
+            channels = weights.shape[0] if conv.op_type == "Conv" else weights.shape[1] * groups
+            found[conv.name or ""] = (conv, biases[0].astype(np.float32) if biases else np.zeros(channels, np.float32))
+    return found
+
+
+def _add(outputs: Sequence[Float32], bias: Float32) -> None:
+    for output in outputs:
+        output += bias.reshape(-1, *[1] * (output.ndim - 2))
+
+
+def _mean(outputs: Sequence[Float32]) -> Float64:
+    """`(C,)` over all frames and places; float32 sums would be off by as much as some corrections are."""
+    means: Float64 = np.mean([output.mean((0, *range(2, output.ndim)), np.float64) for output in outputs], 0)
+    return means
