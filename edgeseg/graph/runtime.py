@@ -46,4 +46,5 @@ def open_graph(
         content = ir.to_proto(asked).SerializeToString()
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ModelFileError(f"ONNX Runtime can't run the graph: {str(error).splitlines()[0]}") from error
+        reason = str(error).split("\n")[0]
+        raise ModelFileError(f"ONNX Runtime can't run the graph: {reason}") from error
