@@ -20,12 +20,14 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: Of its first operator with weights.
+        label: For people: what its author called that operator, where its weights tell, else the name.
         nodes: Names of its operators.
         weighted: Names of those with weights.
         parameters: Values in their weights.
     """
 
     name: str
+    label: str
     nodes: tuple[str, ...]
     weighted: tuple[str, ...]
     parameters: int
@@ -43,6 +45,7 @@ def find_blocks(prepared: ir.Model) -> list[Block]:
     return [
         Block(
             name=weighted[0].name or "",
+            label=_label(weighted[0]),
             nodes=tuple(node.name or "" for node in run),
             weighted=tuple(node.name or "" for node in weighted),
             parameters=sum(_parameters(node) for node in weighted),
@@ -73,6 +76,13 @@ def _only_reader(node: ir.Node) -> ir.Node | None:
         return None
     computed = [value for value in uses[0].inputs if value is not None and value.const_value is None]
     return uses[0] if len(computed) == 1 else None
+
+
+def _label(node: ir.Node) -> str:
+    """`blocks.3.conv` where the weights are `blocks.3.conv.weight`, as PyTorch names them."""
+    weights = node.inputs[1].name if len(node.inputs) > 1 and node.inputs[1] is not None else None
+    module, dot, rest = (weights or "").rpartition(".weight")
+    return module if dot and (not rest or rest.startswith(".")) and module else node.name or ""
 
 
 def _parameters(node: ir.Node) -> int:

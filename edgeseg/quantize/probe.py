@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from edgeseg.graph.passes.cut_tail import LOGITS
 from edgeseg.graph.runtime import open_graph
 from edgeseg.labels import VOID
 
-__all__ = ["Probe", "ProbeScore"]
+__all__ = ["Answers", "Probe", "ProbeScore"]
 
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
@@ -30,7 +31,7 @@ class ProbeScore(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         snr_db: Power of the float logits over that of the difference, decibels; None where nothing differs.
-        agreement: Share of pixels of the same class, 0 to 1.
+        agreement: Share of the pixels that the network sees of the same class, 0 to 1.
         miou: On labels, 0 to 1; without labels of the float graph's own classes.
         drop: What that is below the float graph's.
     """
@@ -39,6 +40,13 @@ class ProbeScore(msgspec.Struct, frozen=True, kw_only=True):
     agreement: float
     miou: float
     drop: float
+
+
+class Answers(NamedTuple):
+    """What a graph gave for each frame of a probe: logits `(C, h, w)`, and class maps at the frames' size."""
+
+    logits: list[Float32]
+    maps: list[UInt8]
 
 
 class Probe:
@@ -66,33 +74,43 @@ class Probe:
             raise UsageError("There are no frames to compare graphs on.")
         self.frames = [_slot(frame, self._card) for frame, _ in given]
         self._shapes = [(frame.shape[0], frame.shape[1]) for frame, _ in given]
-        self._logits, self._maps = self._run(prepared)
+        self._own = self.answer(prepared)
         self.labelled = given[0][1] is not None
-        self._truth = [label if label is not None else own for (_, label), own in zip(given, self._maps, strict=True)]
-        self.float_miou = self._miou(self._maps)
+        own = self._own.maps
+        self._truth = [label if label is not None else found for (_, label), found in zip(given, own, strict=True)]
+        self.float_miou = self._miou(own)
 
     def score(self, graph: ir.Model) -> ProbeScore:
         """Compare a graph, prepared or quantized, of the same classes."""
-        logits, maps = self._run(graph)
-        signal = sum(float(np.square(own, dtype=np.float64).sum()) for own in self._logits)
-        pairs = zip(logits, self._logits, strict=True)
-        noise = sum(float(np.square(got - own, dtype=np.float64).sum()) for got, own in pairs)
-        equal = [float((got == own).mean()) for got, own in zip(maps, self._maps, strict=True)]
-        miou = self._miou(maps)
+        return self.compare(self.answer(graph))
+
+    def compare(self, answers: Answers) -> ProbeScore:
+        """Compare what a graph answered."""
+        pairs = zip(answers.maps, self._own.maps, strict=True)
+        equal = [float((got == own)[own != VOID].mean()) for got, own in pairs]
+        miou = self._miou(answers.maps)
         return ProbeScore(
-            snr_db=10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else None,
+            snr_db=self.snr_db(answers, range(len(self.frames))),
             agreement=float(np.mean(equal)),
             miou=miou,
             drop=self.float_miou - miou,
         )
 
-    def _run(self, graph: ir.Model) -> tuple[list[Float32], list[UInt8]]:
+    def snr_db(self, answers: Answers, frames: Sequence[int]) -> float | None:
+        """Signal-to-noise of the logits on some of the frames, decibels; None where nothing differs."""
+        pairs = [(self._own.logits[index], answers.logits[index]) for index in frames]
+        signal = sum(float(np.square(own, dtype=np.float64).sum()) for own, _ in pairs)
+        noise = sum(float(np.square(got - own, dtype=np.float64).sum()) for own, got in pairs)
+        return 10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else None
+
+    def answer(self, graph: ir.Model) -> Answers:
+        """Run a graph, prepared or quantized, on all frames."""
         whole = attach_head_and_tail(graph, head="cast", upsample=self._upsample)
         session = open_graph(whole, [LOGITS, CLASS_MAP])
         answers = [session.run([LOGITS, CLASS_MAP], {FRAME: frame}) for frame in self.frames]
         resize = self._card.preprocess.resize
         maps = [restore_class_map(a[1][0], shape, resize) for a, shape in zip(answers, self._shapes, strict=True)]
-        return [answer[0][0] for answer in answers], maps
+        return Answers([answer[0][0] for answer in answers], maps)
 
     def _miou(self, maps: list[UInt8]) -> float:
         matrix = ConfusionMatrix.empty(self._card.num_classes)
