@@ -30,26 +30,28 @@ WIDEST = 10
 def channel_peaks(prepared: ir.Model, pixels: Iterable[Float32]) -> dict[str, Float32]:
     """The largest magnitude of each channel of every four-dimensional tensor: `(C,)` float32 by tensor.
 
+    A tensor that only Relu or Clip reads is left out: what it holds is cut before it is rounded.
+
     Args:
         prepared: A float graph.
         pixels: float32 arrays as it takes them.
     """
     bare = prepared.clone()
-    names = [value.name for node in bare.graph for value in node.outputs if value.name and len(value.shape or ()) == 4]
-    values = {value.name: value for node in bare.graph for value in node.outputs}
-    for name in names:
-        for op, suffix in (("ReduceMax", "max"), ("ReduceMin", "min")):
-            node = ir.node(op, [values[name]], {"axes": [0, 2, 3], "keepdims": 0})
-            node.outputs[0].name = f"{name}.{suffix}"
-            bare.graph.append(node)
-    asked = [f"{name}.{suffix}" for name in names for suffix in ("max", "min")]
-    session = open_graph(bare, asked)
+    values = [value for node in bare.graph for value in node.outputs if value.dtype == ir.DataType.FLOAT]
+    asked = {f"{value.name}.peak": value for value in values if _channels(value) and not _is_cut(value)}
+    # ONNX Runtime computes what leads to the last node first. In this order it begins with the first tensor, and need
+    # not hold all of them until the end.
+    for name, value in reversed(asked.items()):
+        magnitudes = ir.node("Abs", [value])
+        peak = ir.node("GlobalMaxPool", magnitudes.outputs)
+        magnitudes.outputs[0].name, peak.outputs[0].name = f"{value.name}.magnitude", name
+        bare.graph.extend([magnitudes, peak])
+    session = open_graph(bare, list(asked))
     peaks: dict[str, Float32] = {}
     for frame in pixels:
-        found = dict(zip(asked, session.run(asked, {PIXELS: frame}), strict=True))
-        for name in names:
-            peak = np.maximum(found[f"{name}.max"], -found[f"{name}.min"])
-            peaks[name] = np.maximum(peaks.get(name, peak), peak)
+        for value, found in zip(asked.values(), session.run(list(asked), {PIXELS: frame}), strict=True):
+            peak_now = found.max((0, 2, 3))
+            peaks[value.name or ""] = np.maximum(peaks.get(value.name or "", peak_now), peak_now)
     return peaks
 
 
@@ -84,21 +86,35 @@ def equalize(prepared: ir.Model, equalization: Mapping[str, bytes]) -> ir.Model:
 
     Args:
         prepared: A float graph; left as it is.
-        equalization: By `find_equalization`, of the same graph at whatever size.
+        equalization: By `find_equalization`, of the same graph at whatever size. An empty one changes nothing.
 
     Raises:
         ModelFileError: It is of another graph.
     """
     model = prepared.clone()
-    nodes = {node.name or "": node for node in model.graph}
-    for name, exponents in equalization.items():
-        node = nodes.get(name)
-        factors = np.exp2(np.frombuffer(exponents, np.int8).astype(np.float64))
-        if node is None or len(factors) != sum(map(_channels, (node.inputs[0], node.outputs[0]))):
-            raise ModelFileError(f"The equalization is of another graph: it has no such convolution '{name}'.")
-        read, made = np.split(factors, [_channels(node.inputs[0])])
-        _scale(model.graph, node, read, made)
+    if equalization:
+        channels = _Channels.of(model.graph)
+        factors = np.exp2(_exponents_of(channels, equalization))
+        for conv, read, made in channels.convs:
+            _scale(model.graph, conv, factors[read], factors[made])
     return model
+
+
+def _exponents_of(channels: _Channels, equalization: Mapping[str, bytes]) -> Float64:
+    """The exponent of each factor. Only where all convolutions agree on it does the graph compute the same."""
+    exponents = np.zeros(len(channels.parents))
+    given = {}
+    for conv, read, made in channels.convs:
+        told = np.frombuffer(equalization.get(conv.name or "", b""), np.int8)
+        if len(told) == len(read) + len(made):
+            given[conv.name or ""] = np.concatenate([read, made]), told
+            exponents[np.concatenate([read, made])] = told
+    exponents[list(channels.pinned)] = 0
+    fitting = {name for name, (indices, told) in given.items() if np.array_equal(exponents[indices], told)}
+    wrong = sorted((set(equalization) | {conv.name or "" for conv, _, _ in channels.convs}) - fitting)
+    if wrong:
+        raise ModelFileError(f"The equalization is of another graph: it does not fit convolution '{wrong[0]}'.")
+    return exponents
 
 
 @dataclass
@@ -135,11 +151,10 @@ class _Channels:
 
     def _visit(self, node: ir.Node) -> None:
         data = [value for value in node.inputs if value is not None and value.const_value is None]
-        made = node.outputs[0]
-        same = len(data) == 1 and _channels(data[0]) == _channels(made)
-        if node.op_type == "Conv" and len(data) == 1 and _has_constant_weights(node):
+        made, *others = node.outputs
+        if _is_scalable(node):
             self.convs.append((node, self._at(data[0]), self._new(made)))
-        elif same and (node.op_type in PASSING or node.op_type == "Resize" or _cuts_at_zero(node)):
+        elif _passes(node, data):
             self.tensors[made.name or ""] = self._at(data[0])
         elif node.op_type == "Add" and len(data) == 2 and len({_channels(v) for v in (*data, made)}) == 1:
             self._join(self._at(data[0]), self._at(data[1]))
@@ -149,8 +164,12 @@ class _Channels:
         else:
             for value in data:
                 self._pin(self._at(value))
-            for value in node.outputs:
-                self._pin(self._new(value))
+            self._pin(self._new(made))
+        for value in others:
+            self._pin(self._new(value))
+        for value in node.outputs:
+            if any(usage.node.graph is not node.graph for usage in value.uses()):
+                self._pin(self._at(value))
 
     def _new(self, value: ir.Value) -> Indices:
         start = len(self.parents)
@@ -181,8 +200,25 @@ def _channels(value: ir.Value | None) -> int:
     return size if isinstance(size, int) else 0
 
 
-def _has_constant_weights(conv: ir.Node) -> bool:
-    return all(value is None or value.const_value is not None for value in conv.inputs[1:])
+def _is_cut(value: ir.Value) -> bool:
+    """Whether only Relu or Clip read a tensor."""
+    readers = value.uses()
+    return bool(readers) and all(usage.node.op_type in ("Clip", "Relu") for usage in readers)
+
+
+def _is_scalable(node: ir.Node) -> bool:
+    """Whether a node is a convolution over images with constant weights."""
+    constants = [value.const_value for value in node.inputs[1:] if value is not None]
+    shaped = all(_channels(value) for value in (node.inputs[0], node.outputs[0])) if constants else False
+    return node.op_type == "Conv" and shaped and None not in constants
+
+
+def _passes(node: ir.Node, data: list[ir.Value]) -> bool:
+    """Whether a positive factor on its input is the same on its output."""
+    same = len(data) == 1 and _channels(data[0]) == _channels(node.outputs[0])
+    if node.op_type == "Resize":
+        return same and node.attributes.get_float("extrapolation_value", 0.0) == 0
+    return same and (node.op_type in PASSING or _cuts_at_zero(node))
 
 
 def _cuts_at_zero(node: ir.Node) -> bool:
@@ -231,6 +267,8 @@ def _relative(magnitude: Float64, factors: Float64) -> Float64:
 
 
 def _scale(graph: ir.Graph, conv: ir.Node, read: Float64, made: Float64) -> None:
+    if not ((read != 1).any() or (made != 1).any()):
+        return
     weights = _constant(conv, 1)
     groups = len(read) // weights.shape[1]
     columns = np.repeat(read.reshape(groups, weights.shape[1]), len(weights) // groups, 0)
@@ -249,5 +287,8 @@ def _constant(conv: ir.Node, index: int) -> Float64:
 
 def _replace(graph: ir.Graph, conv: ir.Node, index: int, array: Float64) -> None:
     old = conv.inputs[index]
-    new = add_constant(graph, f"{old.name if old else conv.name}.equalized.{conv.name}", array.astype(np.float32))
+    assert old is not None
+    new = add_constant(graph, f"{old.name}.equalized.{conv.name}", array.astype(np.float32))
     conv.replace_input_with(index, new)
+    if not old.uses():
+        graph.initializers.pop(old.name or "", None)
