@@ -95,6 +95,69 @@ def test_entropy_is_not_misled_by_the_zeros_of_a_relu() -> None:
     assert threshold(relu, "entropy", "s8-sym")[1] > 2.5
 
 
+SAMPLES = np.random.default_rng(1).normal(0, 1, 20_000)
+SPREADS = {
+    "values on both sides of zero": SAMPLES,
+    "long tails on both sides": np.random.default_rng(2).standard_t(3, 20_000),
+    "what Relu leaves": np.maximum(SAMPLES, 0),
+    "values below zero alone": -(np.abs(SAMPLES) ** 1.5),
+    "a long tail on one side and a short one on the other": np.random.default_rng(3).exponential(1, 20_000) - 0.3,
+    "two heaps far apart": np.where(np.arange(20_000) < 50, 8 + SAMPLES, 0.1 * SAMPLES),
+    "values cut at 6": np.clip(2 + 3 * SAMPLES, 0, 6),
+}
+
+
+def squared_error(values: np.ndarray, limits: Threshold, dialect: Dialect) -> float:
+    """Mean over values that are quantized within these limits and dequantized."""
+    low, high = limits
+    least, most = (-127, 127) if dialect == "s8-sym" else (0, 255)
+    scale = max((high - low) / (most - least), 1e-30)
+    zero = 0 if dialect == "s8-sym" else np.rint(-low / scale)
+    levels = np.clip(np.rint(values / scale) + zero, least, most)
+    return float(np.mean(((levels - zero) * scale - values) ** 2))
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("dialect", ["u8-asym", "s8-sym"])
+def test_mse_errs_no_more_than_the_best_limits_that_a_search_finds(dialect: Dialect, spread: str) -> None:
+    values = SPREADS[spread].astype(np.float32)
+    low, high = threshold(values, "minmax", dialect)
+    shares = np.linspace(0.04, 1, 25)
+    pairs = [(a, a) for a in shares] if dialect == "s8-sym" else [(a, b) for a in shares for b in shares]
+    best = min(squared_error(values, (a * low, b * high), dialect) for a, b in pairs)
+    assert squared_error(values, threshold(values, "mse", dialect), dialect) <= 1.03 * best
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_mse_gives_up_a_lone_outlier_among_millions(dialect: Dialect) -> None:
+    many = np.tile(GAUSS, 20)
+    for sign in (1, -1) if dialect != "s8-sym" else (1,):
+        low, high = threshold(sign * np.append(many, 60.0), "mse", dialect)
+        assert 4 < max(-low, high) < 25
+        assert min(-low, high) > 3.5
+    few_low, few_high = threshold(np.append(GAUSS[:1000], 60.0), "mse", dialect)
+    assert few_high == pytest.approx(60, rel=0.02), "among a thousand it weighs more than all others"
+    assert few_low < -2.5
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_mse_keeps_the_whole_of_an_even_spread(dialect: Dialect) -> None:
+    assert threshold(np.linspace(-1, 1, 200_001), "mse", dialect) == (-1, 1)
+
+
+@pytest.mark.parametrize("dialect", ["u8-asym", "s8-sym"])
+@given(scale=st.integers(-40, 40))
+def test_mse_follows_the_scale_of_the_values(dialect: Dialect, scale: int) -> None:
+    low, high = threshold(GAUSS[:2000], "mse", dialect)
+    assert threshold(np.ldexp(GAUSS[:2000], scale), "mse", dialect) == (np.ldexp(low, scale), np.ldexp(high, scale))
+
+
+def test_mse_is_not_misled_by_the_zeros_of_a_relu() -> None:
+    relu = np.maximum(GAUSS, 0)
+    alone = threshold(relu[relu > 0], "mse", "s8-sym")
+    assert threshold(np.append(relu, np.zeros(10 * relu.size)), "mse", "s8-sym") == alone
+
+
 @pytest.mark.parametrize(
     ("calibrator", "message"),
     [
