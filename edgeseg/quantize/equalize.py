@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,18 +12,19 @@ from edgeseg.errors import ModelFileError
 from edgeseg.graph.passes.adopt_frames import PIXELS
 from edgeseg.graph.runtime import open_graph
 from edgeseg.graph.values import add_constant
+from edgeseg.quantize.channels import Channels, channel_count
 
 __all__ = ["channel_peaks", "equalize", "find_equalization"]
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
-#: Operators that a positive factor passes through, channel by channel.
-PASSING = ("AveragePool", "Dropout", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MaxPool", "Relu")
 SWEEPS = 20
-#: Binary logarithm of the largest factor.
-WIDEST = 10
+#: Binary logarithm of how far below a tensor's largest channel another may lie to be made like it. What lies lower,
+#: or at zero, may be larger on other frames.
+WIDEST = 16
+#: Binary logarithm of the largest factor, so that no product of weights and factors leaves float32.
+LARGEST = 60
 
 
 def channel_peaks(prepared: ir.Model, pixels: Iterable[Float32]) -> dict[str, Float32]:
@@ -38,7 +38,7 @@ def channel_peaks(prepared: ir.Model, pixels: Iterable[Float32]) -> dict[str, Fl
     """
     bare = prepared.clone()
     values = [value for node in bare.graph for value in node.outputs if value.dtype == ir.DataType.FLOAT]
-    asked = {f"{value.name}.peak": value for value in values if _channels(value) and not _is_cut(value)}
+    asked = {f"{value.name}.peak": value for value in values if channel_count(value) and not _is_cut(value)}
     # ONNX Runtime computes what leads to the last node first. In this order it begins with the first tensor, and need
     # not hold all of them until the end.
     for name, value in reversed(asked.items()):
@@ -73,7 +73,7 @@ def find_equalization(prepared: ir.Model, peaks: Mapping[str, Float32]) -> dict[
     Returns:
         For `equalize`: by convolution the exponents of the channels that it reads and then makes, int8.
     """
-    channels = _Channels.of(prepared.graph)
+    channels = Channels.of(prepared.graph)
     exponents = _solve(channels, peaks)
     return {
         node.name or "": np.concatenate([exponents[read], exponents[made]]).astype(np.int8).tobytes()
@@ -93,14 +93,14 @@ def equalize(prepared: ir.Model, equalization: Mapping[str, bytes]) -> ir.Model:
     """
     model = prepared.clone()
     if equalization:
-        channels = _Channels.of(model.graph)
+        channels = Channels.of(model.graph)
         factors = np.exp2(_exponents_of(channels, equalization))
         for conv, read, made in channels.convs:
             _scale(model.graph, conv, factors[read], factors[made])
     return model
 
 
-def _exponents_of(channels: _Channels, equalization: Mapping[str, bytes]) -> Float64:
+def _exponents_of(channels: Channels, equalization: Mapping[str, bytes]) -> Float64:
     """The exponent of each factor. Only where all convolutions agree on it does the graph compute the same."""
     exponents = np.zeros(len(channels.parents))
     given = {}
@@ -117,125 +117,15 @@ def _exponents_of(channels: _Channels, equalization: Mapping[str, bytes]) -> Flo
     return exponents
 
 
-@dataclass
-class _Channels:
-    """One factor for each channel of each tensor; those that must be equal are one.
-
-    Attributes:
-        parents: Union-find: by factor the one that it is the same as.
-        pinned: Factors that stay 1.
-        tensors: By tensor the factors of its channels.
-        convs: Each convolution with the factors that it reads and makes.
-    """
-
-    parents: list[int] = field(default_factory=list)
-    pinned: set[int] = field(default_factory=set)
-    tensors: dict[str, Indices] = field(default_factory=dict)
-    convs: list[tuple[ir.Node, Indices, Indices]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, graph: ir.Graph) -> _Channels:
-        """The factors of a graph, each replaced by the one that stands for it."""
-        found = cls()
-        for value in graph.inputs:
-            found._pin(found._new(value))
-        for node in graph:
-            found._visit(node)
-        for value in graph.outputs:
-            found._pin(found._at(value))
-        roots = np.array([found._root(index) for index in range(len(found.parents))], np.intp)
-        found.pinned = {int(roots[index]) for index in found.pinned}
-        found.tensors = {name: roots[indices] for name, indices in found.tensors.items()}
-        found.convs = [(node, roots[read], roots[made]) for node, read, made in found.convs]
-        return found
-
-    def _visit(self, node: ir.Node) -> None:
-        data = [value for value in node.inputs if value is not None and value.const_value is None]
-        made, *others = node.outputs
-        if _is_scalable(node):
-            self.convs.append((node, self._at(data[0]), self._new(made)))
-        elif _passes(node, data):
-            self.tensors[made.name or ""] = self._at(data[0])
-        elif node.op_type == "Add" and len(data) == 2 and len({_channels(v) for v in (*data, made)}) == 1:
-            self._join(self._at(data[0]), self._at(data[1]))
-            self.tensors[made.name or ""] = self._at(data[0])
-        elif node.op_type == "Concat" and node.attributes.get_int("axis", 0) == 1 and len(data) == len(node.inputs):
-            self.tensors[made.name or ""] = np.concatenate([self._at(value) for value in data])
-        else:
-            for value in data:
-                self._pin(self._at(value))
-            self._pin(self._new(made))
-        for value in others:
-            self._pin(self._new(value))
-        for value in node.outputs:
-            if any(usage.node.graph is not node.graph for usage in value.uses()):
-                self._pin(self._at(value))
-
-    def _new(self, value: ir.Value) -> Indices:
-        start = len(self.parents)
-        indices = np.arange(start, start + _channels(value), dtype=np.intp)
-        self.parents.extend(indices.tolist())
-        self.tensors[value.name or ""] = indices
-        return indices
-
-    def _at(self, value: ir.Value) -> Indices:
-        return self.tensors[value.name or ""]
-
-    def _pin(self, indices: Indices) -> None:
-        self.pinned.update(indices.tolist())
-
-    def _root(self, index: int) -> int:
-        while self.parents[index] != index:
-            self.parents[index] = index = self.parents[self.parents[index]]
-        return index
-
-    def _join(self, first: Indices, second: Indices) -> None:
-        for one, other in zip(first.tolist(), second.tolist(), strict=True):
-            self.parents[self._root(one)] = self._root(other)
-
-
-def _channels(value: ir.Value | None) -> int:
-    shape = value.shape if value is not None else None
-    size = shape[1] if shape is not None and len(shape) == 4 else 0
-    return size if isinstance(size, int) else 0
-
-
 def _is_cut(value: ir.Value) -> bool:
     """Whether only Relu or Clip read a tensor."""
     readers = value.uses()
     return bool(readers) and all(usage.node.op_type in ("Clip", "Relu") for usage in readers)
 
 
-def _is_scalable(node: ir.Node) -> bool:
-    """Whether a node is a convolution over images with constant weights."""
-    constants = [value.const_value for value in node.inputs[1:] if value is not None]
-    shaped = all(_channels(value) for value in (node.inputs[0], node.outputs[0])) if constants else False
-    return node.op_type == "Conv" and shaped and None not in constants
-
-
-def _passes(node: ir.Node, data: list[ir.Value]) -> bool:
-    """Whether a positive factor on its input is the same on its output."""
-    same = len(data) == 1 and _channels(data[0]) == _channels(node.outputs[0])
-    if node.op_type == "Resize":
-        return same and node.attributes.get_float("extrapolation_value", 0.0) == 0
-    return same and (node.op_type in PASSING or _cuts_at_zero(node))
-
-
-def _cuts_at_zero(node: ir.Node) -> bool:
-    """Whether a node is a Clip that only cuts off what is below zero."""
-    if node.op_type != "Clip":
-        return False
-    bounds = [value.const_value if value is not None else None for value in node.inputs[1:]] + [None, None]
-    low, high = bounds[0], bounds[1]
-    return low is not None and float(low.numpy()) == 0 and (high is None or bool(np.isinf(high.numpy()).all()))
-
-
-def _solve(channels: _Channels, peaks: Mapping[str, Float32]) -> Float64:
+def _solve(channels: Channels, peaks: Mapping[str, Float32]) -> Float64:
     """The binary logarithm of each channel's factor, a whole number."""
-    peak = np.zeros(len(channels.parents))
-    for name, indices in channels.tensors.items():
-        if name in peaks and len(indices):
-            np.maximum.at(peak, indices, peaks[name])
+    peak = _peaks_of(channels, peaks)
     free = peak > 0
     free[list(channels.pinned)] = False
     magnitudes = [(_magnitudes(node), read) for node, read, _ in channels.convs]
@@ -246,7 +136,18 @@ def _solve(channels: _Channels, peaks: Mapping[str, Float32]) -> Float64:
             np.maximum.at(weight, read, _relative(magnitude, factors[read]))
         moving = free & (weight > 0)
         factors[moving] *= (peak[moving] / factors[moving] / weight[moving]) ** 0.5
-    return np.clip(np.rint(np.log2(factors)), -WIDEST, WIDEST)
+    return np.clip(np.rint(np.log2(factors)), -LARGEST, LARGEST)
+
+
+def _peaks_of(channels: Channels, peaks: Mapping[str, Float32]) -> Float64:
+    """The peak of each factor's channels, zero only where whole tensors are."""
+    tensors = [(indices, peaks[name]) for name, indices in channels.tensors.items() if name in peaks and len(indices)]
+    peak, largest = np.zeros((2, len(channels.parents)))
+    for indices, found in tensors:
+        np.maximum.at(peak, indices, found)
+    for indices, _ in tensors:
+        np.maximum.at(largest, indices, peak[indices].max())
+    return np.where(peak > 0, np.maximum(peak, largest / 2**WIDEST), largest)
 
 
 def _magnitudes(conv: ir.Node) -> Float64:
