@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "edgeseg.cli.export:export",
     "calibrate": "edgeseg.cli.calibrate:calibrate",
     "quantize": "edgeseg.cli.quantize:quantize",
+    "sensitivity": "edgeseg.cli.sensitivity:sensitivity",
     "build": "edgeseg.cli.build:build",
     "inspect": "edgeseg.cli.inspect:inspect",
     "compare": "edgeseg.cli.compare:compare",

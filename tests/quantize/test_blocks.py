@@ -68,9 +68,7 @@ def weighted(blocks: list[Block]) -> list[tuple[str, ...]]:
     [
         pytest.param(chain(7), [("n0", "n2", "n4"), ("n6", "n8", "n10"), ("n12",)], id="a chain is cut by threes"),
         pytest.param(chain(7, act=""), [("n0", "n1", "n2"), ("n3", "n4", "n5"), ("n6",)], id="and without activations"),
-        pytest.param(
-            residual(), [("n0",), ("n2", "n4"), ("n6",)], id="a residual's branch is a block, its Add in none"
-        ),
+        pytest.param(residual(), [("n0",), ("n2", "n4"), ("n6",)], id="a residual's branch is a block, its Add none"),
         pytest.param(gate(), [("n0",), ("n3", "n5"), ("n8",)], id="a gate is a block of its own"),
         pytest.param(branches(), [("n0",), ("n2",), ("n4", "n6"), ("n9",)], id="so is each branch before a Concat"),
         pytest.param(chain(1), [("n0",)], id="one convolution before the classifier"),
