@@ -39,8 +39,14 @@ Examples:
 @click.option("--int8", is_flag=True, help="An INT8 engine, gated against float. The default.")
 @click.option("--backend", metavar="NAME|auto", help="Engine library; auto tries all that are installed.")
 @click.option("--upsample", type=UPSAMPLE, help="Size at which the best class is picked.")
-@click.option("--calib", metavar="SOURCE", help="Frames to measure ranges on: folder, list, video, calibration set.")
-@click.option("--calib-frames", type=click.IntRange(1), help="At most so many of them, evenly spaced.  [default: 100]")
+@click.option(
+    "--calib",
+    metavar="SOURCE",
+    help="Frames to measure ranges on: folder, list, video, calibration set; every fifth is held out to choose by.",
+)
+@click.option(
+    "--calib-frames", type=click.IntRange(1), help="At most so many; every fifth of them is held out.  [default: 100]"
+)
 @click.option(
     "--calibrator",
     metavar="NAME",
@@ -72,7 +78,7 @@ Examples:
 @click.option("-o", "out", type=click.Path(path_type=Path, file_okay=False), help="Folder that keeps the engine.")
 @json_option
 def build(recipe: str | None, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Build an engine from MODEL, measure it, and keep the fastest that passes the gate.
+    """Build an engine from MODEL, measure it, and keep the one that passes the gate and is preferred.
 
     MODEL is a name of edgeseg models, an .onnx file of any segmentation network, or a checkpoint; without it
     the default network. What was kept before stays whole until another engine has passed.

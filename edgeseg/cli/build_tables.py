@@ -73,7 +73,7 @@ def _worst(gate: Gate) -> str:
 
 
 def _cells(row: CandidateReport, *, with_drop: bool) -> tuple[str, ...]:
-    verdict = "reference" if row.role == "reference" else f"{row.verdict}: {row.reason}"
+    verdict = "reference" if row.role == "reference" and not row.picked else f"{row.verdict}: {row.reason}"
     speed = row.speed
     return (
         row.backend,
