@@ -112,6 +112,8 @@ def test_what_a_cropping_network_never_sees_does_not_agree() -> None:
         set_card(one, msgspec.structs.replace(card, preprocess=preprocess))
     probe = Probe(model, [(wide, None)])
     assert probe.score(changed).agreement == pytest.approx(np.mean(own != often))
+    label = np.pad(own, ((0, 0), (SIZE_HW[1], SIZE_HW[1])), constant_values=CLASSES - 1)
+    assert Probe(model, [(wide, label)]).float_miou == 1.0, "labels at the sides count for nothing"
 
 
 def test_quantized_graphs_are_scored_too() -> None:
