@@ -20,6 +20,9 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 SWEEPS = 20
+#: Largest share of a power of two that is rounded down. Less than half: a factor too small may widen the range of all
+#: channels, one too large costs the weights of its own.
+DOWN = 0.35
 #: Binary logarithm of how far below a tensor's largest channel another may lie to be made like it. What lies lower,
 #: or at zero, may be larger on other frames.
 WIDEST = 16
@@ -133,10 +136,11 @@ def _solve(channels: Channels, peaks: Mapping[str, Float32]) -> Float64:
     for _ in range(SWEEPS):
         weight = np.zeros(len(peak))
         for magnitude, read in magnitudes:
-            np.maximum.at(weight, read, _relative(magnitude, factors[read]))
+            largest = (peak[read] / factors[read]).max()
+            np.maximum.at(weight, read, largest * _relative(magnitude, factors[read]))
         moving = free & (weight > 0)
         factors[moving] *= (peak[moving] / factors[moving] / weight[moving]) ** 0.5
-    return np.clip(np.rint(np.log2(factors)), -LARGEST, LARGEST)
+    return np.clip(np.ceil(np.log2(factors) - DOWN), -LARGEST, LARGEST)
 
 
 def _peaks_of(channels: Channels, peaks: Mapping[str, Float32]) -> Float64:
