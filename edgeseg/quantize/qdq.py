@@ -72,7 +72,7 @@ def insert_qdq(
     bare_outputs = sorted({node.op_type for node in model.graph}) if form.inputs_only else []
     options = {
         "WeightSymmetric": True,
-        "TensorQuantOverrides": {} if per_tensor else _dead_channels(model),
+        "TensorQuantOverrides": _overrides(model, form, per_tensor=per_tensor),
         "OpTypesToExcludeOutputQuantization": bare_outputs,
         **form.options,
     }
@@ -98,9 +98,15 @@ def insert_qdq(
     return quantized
 
 
-def _dead_channels(model: ir.Model) -> dict[str, list[dict[str, Any]]]:
-    """Ranges for channels whose weights are all zero; else their scale becomes 1, and their bias a multiple of that."""
+def _overrides(model: ir.Model, form: Form, *, per_tensor: bool) -> dict[str, list[dict[str, Any]]]:
+    """What the quantizer is told of single weights, by their names.
+
+    1. A range for channels whose weights are all zero; else their scale becomes 1, and their bias a multiple of that.
+    2. One scale for a transposed convolution in groups whose bias is quantized: with one scale for each place in a
+       group, the bias would need as many as it has channels.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
+    limit = {"rmin": np.float32(-DEAD_CHANNEL), "rmax": np.float32(DEAD_CHANNEL)}
     for node in model.graph:
         weight = node.inputs[1] if node.op_type in ("Conv", "ConvTranspose") else None
         if weight is None or weight.const_value is None or weight.name is None:
@@ -108,8 +114,10 @@ def _dead_channels(model: ir.Model) -> dict[str, list[dict[str, Any]]]:
         axis = 0 if node.op_type == "Conv" else 1
         channels = np.moveaxis(weight.const_value.numpy(), axis, 0)
         dead = np.abs(channels.reshape(len(channels), -1)).max(1) < np.finfo(np.float32).tiny
-        if dead.any():
-            limit = {"rmin": np.float32(-DEAD_CHANNEL), "rmax": np.float32(DEAD_CHANNEL)}
+        grouped = node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) > 1
+        if per_tensor or (grouped and form.options.get("QuantizeBias", True)):
+            found[weight.name] = [limit if dead.all() else {}]
+        elif dead.any():
             found[weight.name] = [{"axis": axis, **(limit if one else {})} for one in dead]
     return found
 
