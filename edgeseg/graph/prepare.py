@@ -128,7 +128,7 @@ def _check_input(graph: ir.Graph, batch: int) -> bool:
             f"The input '{inputs[0].name}' has shape {text}; an image of 3 channels is needed, "
             "(N, 3, H, W) or (N, H, W, 3)."
         )
-    if isinstance(shape[0], int) and shape[0] != batch:
+    if isinstance(shape[0], int) and shape[0] > 0 and shape[0] != batch:
         raise UsageError(
             f"The graph takes {shape[0]} images at a time; edgeseg builds engines for {batch}.",
             hint="Export it with a batch of 1, or a free one.",
@@ -140,7 +140,7 @@ def _own_size(graph: ir.Graph, source: Card | Foreign, channels_last: bool) -> t
     shape = graph.inputs[0].shape
     if shape is not None:
         height, width = shape[1 if channels_last else 2], shape[2 if channels_last else 3]
-        if isinstance(height, int) and isinstance(width, int):
+        if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:
             return height, width
     if isinstance(source, Card) and source.size_hw is not None:
         return source.size_hw

@@ -24,6 +24,7 @@ class Shape:
             `sigmoid_first` and `softmax_first` (resized after the activation), `clip` (one channel cut to 0 and 1).
         computed_pad: Padding whose widths are computed from ConstantOfShape, as the older exporter of torch writes it.
         free: Names of free dimensions of the input.
+        minus_one: Free dimensions, in the middle of the graph too, are -1 instead, as older exporters of Paddle write.
         batch_norm: BatchNormalization is left unfolded.
         shape_nodes: The upsampling's size is computed by nodes from the input's shape.
     """
@@ -39,6 +40,7 @@ class Shape:
     opset: int = 17
     pad: bool = False
     computed_pad: bool = False
+    minus_one: bool = False
 
 
 def foreign(shape: Shape, seed: int = 13) -> ir.Model:
@@ -150,7 +152,12 @@ def _model(m: GraphMaker, shape: Shape, outputs: list[str]) -> onnx.ModelProto:
     typed = [known[name] for name in outputs]
     model.graph.ClearField("output")
     model.graph.output.extend(typed)
-    return model if shape.opset <= 17 else version_converter.convert_version(model, shape.opset)
+    model = model if shape.opset <= 17 else version_converter.convert_version(model, shape.opset)
+    if shape.minus_one:
+        for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+            for dim in value.type.tensor_type.shape.dim:
+                dim.dim_value = dim.dim_value or -1
+    return model
 
 
 def classifier() -> ir.Model:

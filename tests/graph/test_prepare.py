@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,72 @@ def test_what_does_not_fit_is_refused_in_one_sentence(shape: Shape, user: dict[s
 def test_another_size_than_a_fixed_one_is_refused() -> None:
     with pytest.raises(UsageError, match="fixed to 1x3x24x32; 1x3x48x64"):
         prepare_graph(foreign(Shape()), ABOUT, size_hw=(48, 64))
+
+
+@pytest.mark.parametrize(
+    ("shape", "size_hw"),
+    [
+        pytest.param(Shape(free=("N",)), None, id="batch"),
+        pytest.param(Shape(free=("N",), batch=4), None, id="batch, the graph made for four"),
+        pytest.param(Shape(free=("N", "H", "W"), shape_nodes=True), (HEIGHT, WIDTH), id="batch and size"),
+        pytest.param(Shape(free=("H", "W"), shape_nodes=True), (HEIGHT, WIDTH), id="size"),
+        pytest.param(Shape(free=("W",), shape_nodes=True, end="labels"), (HEIGHT, WIDTH), id="width, a label map"),
+        pytest.param(
+            Shape(free=("N", "H", "W"), shape_nodes=True, channels_last=True),
+            (HEIGHT, WIDTH),
+            id="batch and size, channels last",
+        ),
+        *(
+            pytest.param(
+                Shape(free=("N", "H", "W"), shape_nodes=True, opset=opset), (HEIGHT, WIDTH), id=f"opset {opset}"
+            )
+            for opset in (11, 13, 18)
+        ),
+    ],
+)
+def test_dimensions_of_minus_one_are_free(shape: Shape, size_hw: tuple[int, int] | None) -> None:
+    original = foreign(dataclasses.replace(shape, minus_one=True))
+    named = foreign(shape)
+    dims = original.graph.inputs[0].shape
+    assert dims is not None
+    assert [dim == -1 for dim in dims] == [not isinstance(dim, int) for dim in named.graph.inputs[0].shape or ()]
+    prepared = prepare_graph(original, ABOUT, size_hw=size_hw)
+    assert prepared.graph.inputs[0].shape == [1, 3, HEIGHT, WIDTH]
+    assert prepared_card(prepared).size_hw == (HEIGHT, WIDTH)
+    assert verify_prepared(original, ABOUT, prepared, scene()) >= 0.999
+    assert weights_sha256(prepared) == weights_sha256(prepare_graph(named, ABOUT, size_hw=size_hw))
+
+
+@pytest.mark.parametrize(
+    ("free", "size_hw", "batch", "words"),
+    [
+        pytest.param(("N", "H", "W"), None, 1, "any size", id="no size, and none asked for"),
+        pytest.param(("N", "W"), None, 1, "any size", id="no width, and none asked for"),
+        pytest.param(
+            ("N", "W"), (48, WIDTH), 1, "fixed to -1x3x24x-1; 1x3x48x32", id="another height than the fixed one"
+        ),
+        pytest.param(("H", "W"), (HEIGHT, WIDTH), 2, "takes 1 images at a time", id="another batch than the fixed one"),
+    ],
+)
+def test_dimensions_beside_minus_one_count(
+    free: tuple[str, ...], size_hw: tuple[int, int] | None, batch: int, words: str
+) -> None:
+    original = foreign(Shape(free=free, shape_nodes=True, minus_one=True))
+    with pytest.raises(UsageError, match=words):
+        prepare_graph(original, ABOUT, size_hw=size_hw, batch=batch)
+
+
+def test_a_batch_of_minus_one_takes_what_is_asked_for() -> None:
+    original = foreign(Shape(free=("N", "H", "W"), shape_nodes=True, minus_one=True))
+    prepared = prepare_graph(original, ABOUT, size_hw=(48, 64), batch=2)
+    assert prepared.graph.inputs[0].shape == [2, 3, 48, 64]
+    assert prepared.graph.outputs[0].shape == [2, CLASSES, 24, 32]
+
+
+def test_a_card_gives_the_size_where_dimensions_are_minus_one() -> None:
+    original = foreign(Shape(free=("N", "H", "W"), shape_nodes=True, minus_one=True))
+    card = prepared_card(prepare_graph(original, ABOUT, size_hw=(48, 64)))
+    assert prepare_graph(original, card).graph.inputs[0].shape == [1, 3, 48, 64]
 
 
 def test_free_sizes_need_one_to_be_named() -> None:

@@ -12,7 +12,7 @@ __all__ = ["FreezeShape"]
 class FreezeShape(ir.passes.InPlacePass):
     """Set the shape of the only input and forget the shapes of everything else.
 
-    1. A symbolic dimension takes the value asked for.
+    1. A symbolic dimension, or one that an exporter wrote as -1, takes the value asked for.
     2. A fixed one must be equal to it.
 
     Args:
@@ -26,7 +26,7 @@ class FreezeShape(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         value = model.graph.inputs[0]
         for wanted, found in zip(self.shape, value.shape or (), strict=True):
-            if isinstance(found, int) and found != wanted:
+            if isinstance(found, int) and found > 0 and found != wanted:
                 raise UsageError(
                     f"The graph's input '{value.name}' is fixed to {_text(value.shape)}; "
                     f"{_text(self.shape)} was asked for.",
