@@ -89,7 +89,7 @@ class Repair:
 
     def _try_blocks(self, base: Quantization, blocks: list[Block], of: int) -> bool:
         started = time.perf_counter()
-        names = ", ".join(block.name for block in blocks[:3]) + (" …" if len(blocks) > 3 else "")
+        names = ", ".join(block.label for block in blocks[:3]) + (" …" if len(blocks) > 3 else "")
         detail = f"{len(blocks)} of {of}: {names}"
         return self._try("float blocks", detail, self.remedies.float_blocks(base, blocks), started)
 

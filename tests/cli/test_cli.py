@@ -84,7 +84,9 @@ def test_what_is_misspelt_is_answered_with_the_nearest(
 
 
 #: Commands that report figures; the others make files and say where they lie.
-REPORTING = ("models", "build", "inspect", "compare", "eval", "run", "bench", "doctor")
+REPORTING = (
+    "models", "calibrate", "quantize", "sensitivity", "build", "inspect", "compare", "eval", "run", "bench", "doctor",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", REPORTING)
