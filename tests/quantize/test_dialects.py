@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -256,19 +257,17 @@ def test_weights_of_a_transposed_convolution_have_a_scale_per_output_channel(dia
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("dialect", "recipe", "message"),
     [
-        pytest.param({"dialect": "u8-sym"}, "no INT8 dialect 'u8-sym'", id="a dialect that is none"),
-        pytest.param({"dialect": "float"}, "no INT8 dialect 'float'", id="the float dialect"),
-        pytest.param({"dialect": "s8-sym", "recipe": Int8Recipe(calibrator="max")}, "no calibrator 'max'", id="a calibrator that is none"),
-        pytest.param(
-            {"dialect": "s8-sym", "recipe": Int8Recipe(keep_float=("clasifier",))}, "no node 'clasifier'", id="a node that is none"
-        ),
+        pytest.param("u8-sym", {}, "no INT8 dialect 'u8-sym'", id="a dialect that is none"),
+        pytest.param("float", {}, "no INT8 dialect 'float'", id="the float dialect"),
+        pytest.param("s8-sym", {"calibrator": "max"}, "no calibrator 'max'", id="a calibrator that is none"),
+        pytest.param("s8-sym", {"keep_float": ("clasifier",)}, "no node 'clasifier'", id="a node that is none"),
     ],
 )
-def test_what_is_not_possible_is_refused(options: dict[str, object], message: str) -> None:
+def test_what_is_not_possible_is_refused(dialect: Dialect, recipe: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        quantize_onnx(prepared(), ranges(), **options)  # type: ignore[arg-type]
+        quantize_onnx(prepared(), ranges(), dialect=dialect, recipe=Int8Recipe(**recipe))
     assert caught.value.hint
 
 
