@@ -106,10 +106,10 @@ def test_every_convolution_is_nearer_to_its_float_mean(dialect: Dialect, network
         assert shift < max(0.5 * before[conv], 1e-4 * max(before.values())), conv
 
 
-def test_means_are_exact_where_biases_stay_in_float() -> None:
-    for model in (chain(), prepared()):
-        before, after, _ = shifts(model, "s8-sym")
-        assert max(after.values()) < 1e-3 * max(before.values())
+@pytest.mark.parametrize("network", NETWORKS)
+def test_means_are_exact_where_biases_stay_in_float(network: str) -> None:
+    before, after, _ = shifts(NETWORKS[network](), "s8-sym")
+    assert max(after.values()) < 1e-3 * max(before.values())
 
 
 @pytest.mark.parametrize("keep_float", [(), ("n1",)], ids=["all in eight bits", "the second convolution in float"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from edgeseg.quantize.dialects import DIALECTS, quantize_onnx
 from edgeseg.quantize.equalize import channel_peaks, equalize, find_equalization
 from edgeseg.quantize.lint import lint_tensorrt
 from edgeseg.quantize.ranges import Ranges
+from edgeseg.quantize.rules import WEIGHTED
 from tests.graphs import GraphMaker
 from tests.quantize.networks import in_groups, transposed
 from tests.quantize.tiny import constant, finished, frames, node, prepared, quantized, ranges, ranges_of, snr_db
@@ -50,21 +52,34 @@ def weight_scales(model: ir.Model) -> dict[str, np.ndarray]:
     found = {}
     for one in model.graph:
         dequantize = one.inputs[1].producer() if len(one.inputs) > 1 and one.inputs[1] is not None else None
-        if one.op_type in ("Conv", "ConvTranspose") and dequantize is not None:
+        if one.op_type in WEIGHTED and dequantize is not None:
             assert constant(dequantize.inputs[0]).dtype == np.int8
             found[one.name or ""] = constant(dequantize.inputs[1])
     return found
 
 
+def multiplied() -> ir.Model:
+    """A matrix product over channels that lie last."""
+    m = GraphMaker()
+    last = m.node("Transpose", m.conv("pixels", 3, 8, 3, act="relu"), perm=[0, 2, 3, 1])
+    mixed = m.node("MatMul", last, m.constant(m.rng.normal(0, 0.3, (8, 8)).astype(np.float32)))
+    return finished(m, m.node("Relu", m.node("Transpose", mixed, perm=[0, 3, 1, 2])), 8)
+
+
+@pytest.mark.parametrize("network", [prepared, multiplied], ids=["convolutions", "a matrix product"])
 @every_dialect
-def test_one_scale_for_all_weights_of_an_operator(dialect: Dialect) -> None:
-    per_tensor, per_channel = quantized(dialect, per_tensor=True), quantized(dialect)
+def test_one_scale_for_all_weights_of_an_operator(dialect: Dialect, network: Callable[[], ir.Model]) -> None:
+    model = network()
+    own = ranges_of(model)
+    per_channel, per_tensor = (
+        quantize_onnx(model, own, dialect=dialect, recipe=recipe) for recipe in (Int8Recipe(), PER_TENSOR)
+    )
     scales, finer = weight_scales(per_tensor), weight_scales(per_channel)
-    assert set(scales) == set(finer)
+    assert set(scales) == set(finer) == {one.name for one in model.graph if one.op_type in WEIGHTED} - {last(model)}
     assert {scale.size for scale in scales.values()} == {1}
     for name, scale in scales.items():
         assert scale == pytest.approx(finer[name].max(), rel=1e-6)
-    assert snr_db(per_channel, prepared()) > snr_db(per_tensor, prepared()) > 20
+    assert snr_db(per_channel, model) > snr_db(per_tensor, model) > 20
     assert dialect != "s8-sym" or lint_tensorrt(per_tensor) == []
 
 
