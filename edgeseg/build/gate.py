@@ -19,7 +19,15 @@ from edgeseg.data.labelled import LabelledFrames, open_validation
 from edgeseg.data.resize import frame_for_card
 from edgeseg.data.scene import Scene
 from edgeseg.errors import UsageError
-from edgeseg.evaluate import Agreement, ConfusionMatrix, class_maps, confident_pixels, evaluate_frames, miou_drop
+from edgeseg.evaluate import (
+    Agreement,
+    ConfusionMatrix,
+    class_maps,
+    confident_pixels,
+    evaluate_frames,
+    labels_fit,
+    miou_drop,
+)
 from edgeseg.evaluate.agreement import MIN_CLASS_IOU, MIN_CONFIDENT, MIN_SHARE
 
 __all__ = ["GateFrames", "Judge", "check_limits", "excess", "gate_frames", "golden_frame", "verdict_of"]
@@ -157,7 +165,7 @@ class Judge:
         self.frames, self.card, self._counting_share = frames, float_session.card, counting_share
         if frames.labelled is not None:
             self.matrices = tuple(evaluate_frames(float_session, frames.labelled))
-            _check_classes(self.matrices, self.card)
+            labels_fit(sum(self.matrices, ConfusionMatrix.empty(self.card.num_classes)), self.card.classes)
             return
         self.maps = tuple(class_maps(float_session, frames.frames()))
         self.confident = tuple(confident_pixels(float_logits, frames.frames()))
@@ -198,24 +206,6 @@ class Judge:
 
     def _by_class(self, values: npt.NDArray[np.float64]) -> dict[str, float]:
         return {name: float(value) for name, value in zip(self.card.classes, values, strict=True) if np.isfinite(value)}
-
-
-def _check_classes(matrices: tuple[ConfusionMatrix, ...], card: Card) -> None:
-    """Refuse labels that the float network answers worse than one class everywhere would: nothing can be lost on them.
-
-    Raises:
-        UsageError: They are.
-    """
-    found = sum(matrices, ConfusionMatrix.empty(card.num_classes))
-    commonest = int(found.class_share().argmax())
-    constant = ConfusionMatrix(np.zeros_like(found.counts))
-    constant.counts[:, commonest] = found.counts.sum(1)
-    if found.miou() < constant.miou():
-        raise UsageError(
-            f"On these labels the float network has mIoU {100 * found.miou():.2f}, and '{card.classes[commonest]}' "
-            f"everywhere would have {100 * constant.miou():.2f}: they are labels of other classes, or of other frames.",
-            hint=f"Label the frames with the ids of {', '.join(f'{i} {name}' for i, name in enumerate(card.classes))}.",
-        )
 
 
 def verdict_of(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:

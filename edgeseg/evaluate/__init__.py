@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgeseg.evaluate.agreement import Agreement, confidence_margin
 from edgeseg.evaluate.confusion import ConfusionMatrix
 from edgeseg.evaluate.drop import MiouDrop, miou_drop
+from edgeseg.evaluate.labels_fit import labels_fit
 from edgeseg.evaluate.sessions import class_maps, confident_pixels, evaluate_frames, evaluate_session, measure_agreement
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "confident_pixels",
     "evaluate_frames",
     "evaluate_session",
+    "labels_fit",
     "measure_agreement",
     "miou_drop",
 ]

@@ -62,9 +62,13 @@ class ConfusionMatrix:
         return iou
 
     def miou(self) -> float:
-        """Mean IoU over the classes that occur, 0 to 1; NaN without any pixel."""
-        iou = self.class_iou()
-        return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+        """Mean IoU over the classes that occur in the labels, 0 to 1; NaN without any pixel.
+
+        A class that is only predicted lowers the IoU of those that it takes pixels from, and has no part of its own:
+        else a single stray pixel would change what the mean is over.
+        """
+        labelled = self.counts.sum(1) > 0
+        return float(self.class_iou()[labelled].mean()) if labelled.any() else float("nan")
 
     def pixel_accuracy(self) -> float:
         """Share of scored pixels with the right class, 0 to 1; NaN without any pixel."""

@@ -105,11 +105,11 @@ def _resampled(frames: int, resamples: int, rng: np.random.Generator) -> Float64
 
 
 def _mious(times: Float64, matrices: Sequence[ConfusionMatrix]) -> Float64:
-    """mIoU of each resample, `(resamples,)`; NaN for one without any labelled pixel."""
+    """mIoU of each resample over the classes in its labels, `(resamples,)`; NaN for one without any labelled pixel."""
     counts = np.stack([matrix.counts for matrix in matrices]).astype(np.float64)
     hits = times @ np.diagonal(counts, axis1=1, axis2=2)
     union = times @ (counts.sum(1) + counts.sum(2)) - hits
-    occurring = union > 0
+    occurring = times @ counts.sum(2) > 0
     total = np.divide(hits, union, out=np.zeros_like(hits), where=occurring).sum(1)
     mious: Float64 = np.divide(total, occurring.sum(1), out=np.full(len(total), np.nan), where=occurring.any(1))
     return mious

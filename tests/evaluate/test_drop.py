@@ -134,3 +134,16 @@ def test_a_small_class_is_reported_either_way(share: float, counts: bool) -> Non
     assert np.isfinite(drop.small_class_drop).tolist() == [False, False, not counts]
     told = drop.class_drop[2] if counts else drop.small_class_drop[2]
     assert told > 0.1
+
+
+@pytest.mark.parametrize("stray", ["reference", "other"])
+def test_a_stray_pixel_of_a_class_without_labels_changes_next_to_nothing(stray: str) -> None:
+    """Partial labels: two classes are labelled, and one engine once answers a third."""
+    reference, other = frames(9, 0.02, rare=0), frames(9, 0.04, seed=1, rare=0)
+    plain = miou_drop(reference, other)
+    for matrix in reference if stray == "reference" else other:
+        matrix.counts[0, 0] -= 1
+        matrix.counts[0, 2] += 1
+    drop = miou_drop(reference, other)
+    assert drop.drop == pytest.approx(plain.drop, abs=1e-3)
+    assert drop.drop_ci95 == pytest.approx(plain.drop_ci95, abs=2e-3)
