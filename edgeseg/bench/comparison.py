@@ -56,14 +56,15 @@ class AgreementFacts(msgspec.Struct, frozen=True, kw_only=True):
         share: Of all pixels.
         confident_share: Of the pixels where A is confident, and `confident_pixels` the share that these are.
         class_iou: Of confident pixels, for classes above 1 % of them.
-        passes: By the thresholds of the gate of `edgeseg build`.
+        passes: By the thresholds that the gate of `edgeseg build` has where it has no labels; None with labels, which
+            such a gate would go by instead.
     """
 
     share: float | None
     confident_share: float | None
     confident_pixels: float | None
     class_iou: dict[str, float]
-    passes: bool
+    passes: bool | None
 
 
 class DropFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +150,7 @@ def compare_engines(
         frames=agreement.frames,
         a=_side(*a, speeds[0], scores.a if scores else ()),
         b=_side(*b, speeds[1], scores.b if scores else ()),
-        agreement=_agreement(agreement, classes),
+        agreement=_agreement(agreement, classes, labelled=scores is not None),
         drop=_drop(scores, classes) if scores else None,
         speed_ratio=_median(speeds[0]) / _median(speeds[1]),
         reference="labels" if scores else "a",
@@ -220,14 +221,14 @@ def _side(name: str, engine: Engine, speed: Timing, scores: Sequence[ConfusionMa
     )
 
 
-def _agreement(found: Agreement, classes: tuple[str, ...]) -> AgreementFacts:
+def _agreement(found: Agreement, classes: tuple[str, ...], *, labelled: bool) -> AgreementFacts:
     confident, every = int(found.confident.counts.sum()), int(found.every.counts.sum())
     return AgreementFacts(
         share=_number(found.share()),
         confident_share=_number(found.confident_share()),
         confident_pixels=confident / every if every else None,
         class_iou=dict(_counting(classes, found.class_iou())),
-        passes=found.passes(),
+        passes=None if labelled else found.passes(),
     )
 
 

@@ -54,14 +54,16 @@ def headline(found: Comparison) -> str:
 
 
 def agreement_sentence(found: Comparison) -> str:
-    """How far B answers as A does, and whether a build would keep it."""
+    """How far B answers as A does; without labels, whether a build would keep it."""
     facts = found.agreement
     worst = min(facts.class_iou.items(), key=lambda item: item[1], default=None)
     least = f", least IoU {worst[1]:.3f} ('{worst[0]}')" if worst else ""
+    gate = (
+        "" if facts.passes is None else f": {'enough' if facts.passes else 'too little'} for the gate of edgeseg build"
+    )
     return (
         f"Agreement: {_percent(facts.share)} % of all pixels, {_percent(facts.confident_share)} % of the "
-        f"{_percent(facts.confident_pixels)} % where A is confident{least}: "
-        f"{'enough' if facts.passes else 'too little'} for the gate of edgeseg build."
+        f"{_percent(facts.confident_pixels)} % where A is confident{least}{gate}."
     )
 
 

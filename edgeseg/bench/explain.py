@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import tee
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ __all__ = [
     "changes",
     "differences",
     "disagreements",
+    "evenly_spaced",
     "frame_figures",
     "grown_confusions",
     "samples",
@@ -167,6 +169,12 @@ def _traits(card: Card, origin: str) -> list[tuple[str, str]]:
         ("coordinates of the last resize", card.upsampling),
         ("threshold", f"{card.threshold:g}"),
     ]
+
+
+def evenly_spaced(frames: LabelledFrames, limit: int) -> LabelledFrames:
+    """At most that many labelled frames, both ends among them where there are two."""
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), limit)).round().astype(int)
+    return replace(frames, pairs=tuple(frames.pairs[index] for index in chosen))
 
 
 def samples(frames: Frames, indices: Iterable[int] | None = None) -> Iterator[Sample]:

@@ -18,13 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
+#: Without labels, unless told otherwise.
+FRAMES = 100
+
 
 @click.command()
 @click.argument("a")
 @click.argument("b")
 @click.option("--frames", metavar="SOURCE", help="Frames without labels: a folder, a list, a video, demo://bikes.")
 @click.option("--data", metavar="DIR", help="Labelled frames: images/ with masks/ or labels/; or camvid.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Of --frames, evenly spaced.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help="Frames at most, evenly spaced.  [default: all of --data, 100 of --frames]",
+)
 @click.option(
     "-o",
     "--out",
@@ -41,7 +48,7 @@ def compare(
     b: str,
     frames: str | None,
     data: str | None,
-    limit: int,
+    limit: int | None,
     out: Path | None,
     worst: int,
     duration: float,
@@ -91,11 +98,15 @@ def compare(
         say(f"{written.with_suffix('.md')} shows where they differ, {written} holds the figures.")
 
 
-def _open(data: str | None, frames: str | None, limit: int, num_classes: int) -> Frames:
+def _open(data: str | None, frames: str | None, limit: int | None, num_classes: int) -> Frames:
+    from edgeseg.bench.explain import evenly_spaced
     from edgeseg.data.calibration import open_frames
     from edgeseg.data.labelled import open_validation
 
-    return open_validation(data, num_classes) if data is not None else open_frames(frames or "", limit=limit)
+    if data is None:
+        return open_frames(frames or "", limit=limit or FRAMES)
+    labelled = open_validation(data, num_classes)
+    return evenly_spaced(labelled, limit) if limit else labelled
 
 
 def _tell(found: Comparison) -> None:

@@ -81,6 +81,25 @@ def test_labels_give_the_accuracy_of_both(capsys: pytest.CaptureFixture[str]) ->
     assert report["drop"]["drop"] == pytest.approx(report["a"]["miou"] - report["b"]["miou"])
     low, high = report["drop"]["drop_ci95"]
     assert low <= report["drop"]["drop"] <= high
+    assert report["agreement"]["passes"] is None, "a gate with labels does not ask for it"
+
+
+@pytest.mark.parametrize(
+    ("limit", "names"),
+    [
+        pytest.param([], ["000.png", "001.png", "002.png"], id="all"),
+        pytest.param(["--limit", "2"], ["000.png", "002.png"], id="both ends"),
+        pytest.param(["--limit", "1"], ["000.png"], id="one"),
+        pytest.param(["--limit", "9"], ["000.png", "001.png", "002.png"], id="more than there are"),
+    ],
+)
+def test_labelled_frames_are_limited_too(
+    limit: list[str], names: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", "engine.onnx", "fake.fake", "--data", "data", "--duration", "0", "--json", *limit]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["frames"] == len(names)
+    assert sorted(Path(one["name"]).name for one in report["worst"]) == names
 
 
 def test_the_tables_tell_drops_confusions_and_worst_frames(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +107,7 @@ def test_the_tables_tell_drops_confusions_and_worst_frames(capsys: pytest.Captur
     assert main(["compare", "engine.onnx", "fake.fake", "--data", "data", "--duration", "0"]) == 0
     printed, told = capsys.readouterr()
     assert "A: engine.onnx" in printed and "B: fake.fake" in printed
-    assert "mIoU" in printed and "times as fast as A" in printed and "too little for the gate" in printed
+    assert "mIoU" in printed and "times as fast as A" in printed and "for the gate" not in printed, "labels tell more"
     for heading in ("IoU by class", "Confusions that grew from A to B", "Frames with the largest loss"):
         assert heading in printed
     assert re.search(r"ground .* tree", printed) and "002.png" in printed
@@ -99,7 +118,7 @@ def test_without_labels_the_tables_speak_of_agreement_alone(capsys: pytest.Captu
     assert main(["compare", "engine.onnx", "fake.fake", "--frames", FRAMES, "--duration", "0"]) == 0
     printed = capsys.readouterr().out
     assert "Where B gives another class than A (agreement, not accuracy)" in printed
-    assert "Frames that agree least" in printed and "synthetic#1" in printed
+    assert "Frames that agree least" in printed and "synthetic#1" in printed and "too little for the gate" in printed
     assert "IoU by class" not in printed and "mIoU" not in printed
 
 
