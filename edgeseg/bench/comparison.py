@@ -21,7 +21,7 @@ from edgeseg.card import Dialect, Precision
 from edgeseg.data.labelled import LabelledFrames
 from edgeseg.data.scene import Scene
 from edgeseg.errors import UsageError
-from edgeseg.evaluate import Agreement, ConfusionMatrix, evaluate_frames, measure_agreement, miou_drop
+from edgeseg.evaluate import Agreement, ConfusionMatrix, evaluate_frames, labels_fit, measure_agreement, miou_drop
 from edgeseg.timing import time_in_turns
 
 __all__ = ["SCHEMA", "AgreementFacts", "Comparison", "DropFacts", "Side", "compare_engines"]
@@ -172,8 +172,12 @@ def _scores(sessions: tuple[Session, Session], frames: Frames, on_progress: OnPr
         return None
     parts = ((0.4, 0.55), (0.55, 0.7))
     told = (_told(frames, len(frames), _part(on_progress, *part, "scoring on labels")) for part in parts)
-    first, second = (list(evaluate_frames(session, pairs)) for session, pairs in zip(sessions, told, strict=True))
-    return _Scores(first, second)
+    found = []
+    for session, pairs in zip(sessions, told, strict=True):
+        found.append(list(evaluate_frames(session, pairs)))
+        if len(found) == 1:
+            labels_fit(sum(found[0], ConfusionMatrix.empty(session.card.num_classes)), session.card.classes)
+    return _Scores(*found)
 
 
 def _part(on_progress: OnProgress, start: float, end: float, note: str) -> Callable[[float], None]:

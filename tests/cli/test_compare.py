@@ -22,6 +22,7 @@ from edgeseg.data.labelled import open_labelled
 from edgeseg.evaluate import evaluate_frames
 from edgeseg.graph.io import save_graph
 from tests.engines import NAMES, tiny_engine, tiny_model
+from tests.half_right import engine_labels
 from tests.quantize.tiny import prepared, quantized
 from tests.train.scenes import write_scenes
 
@@ -33,10 +34,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A graph, two engines, one of them of other classes, and labelled frames."""
     folder = tmp_path_factory.mktemp("compare")
     save_graph(tiny_model(), folder / "tiny.onnx")
-    tiny_engine(folder, name="engine")
+    engine = tiny_engine(folder, name="engine")
     tiny_engine(folder, "fake", name="fake")
     tiny_engine(folder, "fake", name="other", classes=("a", "b", "c", "d"))
-    write_scenes(folder / "data", 3, seed=0)
+    engine_labels(write_scenes(folder / "data", 3, seed=0), engine)
+    write_scenes(folder / "strange", 2, seed=0)
     return folder
 
 
@@ -296,6 +298,7 @@ def test_a_report_that_cannot_be_made_is_refused(
         pytest.param(["engine.onnx", "absent", "--frames", FRAMES], "no engine 'absent'", id="no such engine"),
         pytest.param(["engine.onnx", "fake.fake", "--frames", "nowhere"], "nowhere", id="no such frames"),
         pytest.param(["engine.onnx", "fake.fake", "--data", "data/images"], "no labelled data set", id="no labels"),
+        pytest.param(["engine.onnx", "fake.fake", "--data", "strange"], "labels of other classes", id="strange labels"),
         pytest.param(["a", "b", "--data", "data", "--worst", "0"], "1<=x<=50", id="no worst frame"),
         pytest.param(["a", "b", "--data", "data", "--worst", "51"], "1<=x<=50", id="too many of them"),
     ],
