@@ -34,6 +34,7 @@ _STYLE = """
     .zero { stroke: #59636e }
     .a { fill: #0072b2 }
     .b { fill: #c2570c }
+    .c { fill: #00785a }
     @media (prefers-color-scheme: dark) {
       text { fill: #e6edf3 }
       .note { fill: #9da7b1 }
@@ -42,6 +43,7 @@ _STYLE = """
       .zero { stroke: #9da7b1 }
       .a { fill: #56a8e0 }
       .b { fill: #f0883e }
+      .c { fill: #3fbf95 }
     }
 """
 
@@ -53,8 +55,9 @@ class Panel:
     Attributes:
         title: What its bars show.
         unit: What stands below its axis.
-        values: One for each row, finite; None where there is none.
+        values: One for each row; None where there is none. Bars of infinite ones end where the axis does.
         missing: What stands in the place of such a bar.
+        beyond: What stands beside a bar that is infinite.
         falling: The axis falls from left to right and bars begin at its left end, so that the least value has the
             longest bar; else they begin at zero.
     """
@@ -63,6 +66,7 @@ class Panel:
     unit: str
     values: Sequence[float | None]
     missing: str = "-"
+    beyond: str = "infinite"
     falling: bool = False
 
 
@@ -75,6 +79,7 @@ class _Axis:
     left: float
 
     def x(self, value: float) -> float:
+        value = min(max(value, min(self.ticks)), max(self.ticks))
         return self.left + (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0]) * PANEL
 
 
@@ -97,7 +102,7 @@ def draw_bars(title: str, notes: Sequence[str], names: Sequence[str], panels: Se
     body += [_text(MARGIN, 50 + 16 * index, note, "note") for index, note in enumerate(notes)]
     for index, panel in enumerate(panels):
         left = room + 10 + index * (PANEL + GAP)
-        body += _panel(panel, _axis(panel, left), "ab"[index % 2], (top, bottom), row)
+        body += _panel(panel, _axis(panel, left), "abc"[index % 3], (top, bottom), row)
     for index, (name, text) in enumerate(zip(names, shown, strict=True)):
         body.append(_name(name, text, room, top + row * (index + 0.5)))
     written = MARGIN + NOTE_LETTER * max(map(len, notes), default=0)
@@ -120,7 +125,7 @@ def _document(title: str, width: float, height: float, body: Sequence[str]) -> s
 
 
 def _axis(panel: Panel, left: float) -> _Axis:
-    values = [value for value in panel.values if value is not None] or [0.0]
+    values = [value for value in panel.values if value is not None and math.isfinite(value)] or [0.0]
     if not panel.falling:
         return _Axis(_ticks(min(0.0, *values), max(0.0, *values)), 0.0, left)
     # The greatest value is told by a short bar, not by none.
@@ -165,6 +170,8 @@ def _bar(value: float | None, panel: Panel, axis: _Axis, colour: str, y: float, 
 
 
 def _signed(value: float, panel: Panel) -> str:
+    if math.isinf(value):
+        return panel.beyond
     return f"{value:.1f}" if panel.falling else f"{round(value, 2) + 0.0:+.2f}"
 
 

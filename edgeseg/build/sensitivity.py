@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from edgeseg.data.calibration import image_key, open_frames
 from edgeseg.data.labelled import open_validation
 from edgeseg.device.cpu import int8_saturates
 from edgeseg.errors import ModelFileError, UsageError
+from edgeseg.evaluate import labels_fit
 from edgeseg.graph.io import require_card
 from edgeseg.quantize.blocks import Block
 from edgeseg.quantize.probe import Probe, ProbeScore
@@ -99,6 +101,8 @@ def find_sensitive_blocks(
     work = _open(recipe, dialect, ranges, quick, on_progress)
     on_progress(work.begin, "float answers")
     probe = Probe(work.prepared, work.frames.pairs, upsample=recipe.upsample)
+    if probe.labelled:
+        labels_fit(probe.float_matrix, require_card(work.prepared).classes)
 
     def tell(done: int, of: int) -> None:
         on_progress(work.begin + (1 - work.begin) * done / of, f"graph {done} of {of}")
@@ -198,9 +202,11 @@ def _report(recipe: BuildRecipe, work: _Work, probe: Probe, found: _Found) -> Se
 
 def _told(score: ProbeScore, probe: Probe) -> BlockScore:
     """A score in its report: what has no labels to go by is called agreement."""
+    drowned = score.snr_db == -math.inf
+    told = BlockScore(snr_db=None if drowned else score.snr_db, drowned=drowned, agreement=score.agreement)
     if probe.labelled:
-        return BlockScore(snr_db=score.snr_db, agreement=score.agreement, miou=score.miou, drop=score.drop)
-    return BlockScore(snr_db=score.snr_db, agreement=score.agreement, agreement_miou=score.miou)
+        return msgspec.structs.replace(told, miou=score.miou, drop=score.drop)
+    return msgspec.structs.replace(told, agreement_miou=score.miou)
 
 
 def _row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +31,10 @@ class BlockScore(msgspec.Struct, frozen=True, kw_only=True):
     """How a graph with blocks in eight bits compares with the float one.
 
     Attributes:
-        snr_db: Power of the float logits over that of the difference, decibels; None where nothing differs.
+        snr_db: Power of the float logits over that of the difference, decibels; None where nothing differs, and where
+            `drowned`.
+        drowned: There is no signal to noise to tell: logits are no numbers, or infinite, or differ from a float graph's
+            that are all zero. Worse than any decibels.
         agreement: Share of the pixels with the float graph's class, 0 to 1.
         miou: On labels, 0 to 1; None without.
         drop: What that is below the float graph's; None without labels.
@@ -38,10 +42,16 @@ class BlockScore(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     snr_db: float | None
+    drowned: bool = False
     agreement: float
     miou: float | None = None
     drop: float | None = None
     agreement_miou: float | None = None
+
+    @property
+    def comparable_db(self) -> float:
+        """To rank by: infinite where nothing differs, minus infinity where it is drowned."""
+        return -math.inf if self.drowned else math.inf if self.snr_db is None else self.snr_db
 
     @property
     def loss(self) -> float:
@@ -60,7 +70,8 @@ class BlockRow(msgspec.Struct, frozen=True, kw_only=True):
         parameters: Values in their weights.
         alone: This block in eight bits, all others in float.
         left_out: All blocks in eight bits but this one; None of a quick run, as are the gains.
-        snr_gain_db: What leaving it out wins over the whole in eight bits; None where either differs in nothing.
+        snr_gain_db: What leaving it out wins over the whole in eight bits; None where either differs in nothing or is
+            drowned.
         miou_gain: The same in mIoU, 0 to 1; None without labels.
         agreement_miou_gain: The same in agreement, 0 to 1; None with labels.
     """
@@ -164,20 +175,27 @@ def write_sensitivity(report: SensitivityReport, folder: Path) -> tuple[Path, Pa
 
 
 def sensitivity_svg(report: SensitivityReport) -> str:
-    """A chart of the blocks, the most sensitive on top: their noise alone, and what is won where one stays in float."""
+    """A chart of the blocks, the most sensitive on top.
+
+    Their noise alone; and but for a quick run, what is won where one stays in float, and the points lost alone.
+    """
     rows = report.blocks
     panels = [
         Panel(
             "One block alone in INT8: noise of the logits",
             "dB below the signal; the longer the bar, the louder the noise",
-            [row.alone.snr_db for row in rows],
+            [-math.inf if row.alone.drowned else row.alone.snr_db for row in rows],
             missing="no noise",
+            beyond="drowned",
             falling=True,
         )
     ]
     if not report.quick:
         gains = [row.snr_gain_db for row in rows]
         panels.append(Panel("All in INT8 but this block: gain", "dB of signal-to-noise over all in INT8", gains))
+        what = "mIoU below float" if report.kind == "labels" else "mean IoU with float's own classes below 100"
+        lost = [100 * row.alone.loss for row in rows]
+        panels.append(Panel("One block alone in INT8: loss", f"points of {what}", lost))
     return draw_bars(f"Sensitivity to INT8: {report.model}", _notes(report), [row.label for row in rows], panels)
 
 
@@ -193,7 +211,7 @@ def _notes(report: SensitivityReport) -> list[str]:
 
 def whole_sentence(score: BlockScore) -> str:
     """What the graph with all blocks in eight bits loses, in points."""
-    snr = "no noise" if score.snr_db is None else f"{score.snr_db:.1f} dB"
+    snr = "drowned in noise" if score.drowned else "no noise" if score.snr_db is None else f"{score.snr_db:.1f} dB"
     if score.agreement_miou is not None:
         return (
             f"All blocks in INT8: {snr}, mean IoU {100 * score.agreement_miou:.2f} against float's own classes "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,9 +118,13 @@ def _tell(report: SensitivityReport) -> None:
 
 def _next_line(report: SensitivityReport) -> str:
     """How the block that matters most stays in float."""
-    best = report.blocks[0] if report.quick else max(report.blocks, key=lambda row: row.snr_gain_db or 0.0)
+    best = report.blocks[0] if report.quick else max(report.blocks, key=_left_out_db)
     why = f"is the noisiest alone, {best.label}" if report.quick else f"wins most in float, {best.label}"
     return f"The block that {why}, stays in float by: {shlex.join(_keep_float(best))}"
+
+
+def _left_out_db(row: BlockRow) -> float:
+    return -math.inf if row.left_out is None else row.left_out.comparable_db
 
 
 def _keep_float(row: BlockRow) -> list[str]:
@@ -135,4 +140,5 @@ def _figures(row: BlockRow) -> tuple[str, ...]:
 
 
 def _score(score: BlockScore) -> tuple[str, str]:
-    return "-" if score.snr_db is None else f"{score.snr_db:.1f}", points(round(score.loss, 4) + 0.0)
+    decibels = "drowned" if score.drowned else "-" if score.snr_db is None else f"{score.snr_db:.1f}"
+    return decibels, points(round(score.loss, 4) + 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -30,7 +31,8 @@ class ProbeScore(msgspec.Struct, frozen=True, kw_only=True):
     """How a graph compares with the float one.
 
     Attributes:
-        snr_db: Power of the float logits over that of the difference, decibels; None where nothing differs.
+        snr_db: Power of the float logits over that of the difference, decibels; None where nothing differs, minus
+            infinity where a logit of either is no number or infinite, or where float logits that differ are all zero.
         agreement: Share of the pixels that the network sees of the same class, 0 to 1.
         miou: On labels, 0 to 1; without labels of the float graph's own classes.
         drop: What that is below the float graph's.
@@ -78,7 +80,8 @@ class Probe:
         self.labelled = given[0][1] is not None
         own = self._own.maps
         self._truth = [label if label is not None else found for (_, label), found in zip(given, own, strict=True)]
-        self.float_miou = self._miou(own)
+        self.float_matrix = self._matrix(own)
+        self.float_miou = self.float_matrix.miou()
 
     def score(self, graph: ir.Model) -> ProbeScore:
         """Compare a graph, prepared or quantized, of the same classes."""
@@ -88,7 +91,7 @@ class Probe:
         """Compare what a graph answered."""
         pairs = zip(answers.maps, self._own.maps, strict=True)
         equal = [float((got == own)[own != VOID].mean()) for got, own in pairs]
-        miou = self._miou(answers.maps)
+        miou = self._matrix(answers.maps).miou()
         return ProbeScore(
             snr_db=self.snr_db(answers, range(len(self.frames))),
             agreement=float(np.mean(equal)),
@@ -97,11 +100,13 @@ class Probe:
         )
 
     def snr_db(self, answers: Answers, frames: Sequence[int]) -> float | None:
-        """Signal-to-noise of the logits on some of the frames, decibels; None where nothing differs."""
+        """Signal-to-noise of the logits on some of the frames, decibels, as in `ProbeScore`."""
         pairs = [(self._own.logits[index], answers.logits[index]) for index in frames]
         signal = sum(float(np.square(own, dtype=np.float64).sum()) for own, _ in pairs)
-        noise = sum(float(np.square(got - own, dtype=np.float64).sum()) for own, got in pairs)
-        return 10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else None
+        noise = sum(_squares(got, own) for own, got in pairs)
+        if noise == 0:
+            return None
+        return 10 * math.log10(signal / noise) if math.isfinite(noise) and signal > 0 else -math.inf
 
     def answer(self, graph: ir.Model) -> Answers:
         """Run a graph, prepared or quantized, on all frames."""
@@ -112,12 +117,18 @@ class Probe:
         maps = [restore_class_map(a[1][0], shape, resize) for a, shape in zip(answers, self._shapes, strict=True)]
         return Answers([answer[0][0] for answer in answers], maps)
 
-    def _miou(self, maps: list[UInt8]) -> float:
+    def _matrix(self, maps: list[UInt8]) -> ConfusionMatrix:
         matrix = ConfusionMatrix.empty(self._card.num_classes)
         for got, truth in zip(maps, self._truth, strict=True):
             seen = np.where(got == VOID, np.uint8(VOID), truth)
             matrix.update(got, seen)
-        return matrix.miou()
+        return matrix
+
+
+def _squares(got: Float32, own: Float32) -> float:
+    """Power of the difference; infinite or not a number where a logit is."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.square(np.subtract(got, own, dtype=np.float64)).sum())
 
 
 def _slot(frame: UInt8, card: Card) -> UInt8:

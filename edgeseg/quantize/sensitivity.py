@@ -41,7 +41,7 @@ class BlockSensitivity(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         alone: The graph with this block in eight bits and all others in float.
         left_out: The graph in eight bits with this block in float.
-        quick_db: Signal-to-noise of `alone` on a few of the frames, decibels; None where nothing differs.
+        quick_db: Signal-to-noise of `alone` on a few of the frames, decibels, as in `ProbeScore`.
     """
 
     block: Block
@@ -136,7 +136,7 @@ def quick_frames(count: int) -> Sequence[int]:
 
 
 def comparable_db(snr_db: float | None) -> float:
-    """A signal-to-noise ratio to compare by, infinite where nothing differs."""
+    """A signal-to-noise ratio to compare by, infinite where nothing differs, minus infinity where nothing is left."""
     return math.inf if snr_db is None else snr_db
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -57,6 +58,15 @@ def test_bars_are_as_long_as_their_values() -> None:
 def test_figures_and_what_is_missing_are_written_beside_the_bars() -> None:
     told = [one.text for one in texts(parsed(NOISE, GAIN), "note")]
     assert {"12.0", "47.2", "no noise", "+2.50", "-0.40", "+0.00", "+0.10", "-"} <= set(told)
+
+
+def test_infinite_bars_end_with_their_axis() -> None:
+    chart = parsed(Panel("noise", "dB", (-math.inf, 10.0, 30.0), beyond="drowned", falling=True), names=("a", "b", "c"))
+    lines = [float(one.get("x1", "")) for one in chart.iter(f"{SVG}line")]
+    (left, right), (_, shorter), _ = bars(chart, "a")
+    assert (left, right) == pytest.approx((min(lines), max(lines)), abs=0.2)
+    assert shorter <= right
+    assert "drowned" in [one.text for one in texts(chart, "note")]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from xml.etree import ElementTree
 
 import cv2
 import msgspec
+import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
@@ -35,10 +37,11 @@ from edgeseg.data.labelled import open_labelled
 from edgeseg.data.scene import Scene
 from edgeseg.errors import ModelFileError, UsageError
 from edgeseg.graph.io import save_graph
-from edgeseg.quantize.probe import Probe
+from edgeseg.quantize.probe import Answers, Probe
 from edgeseg.quantize.sensitivity import comparable_db, rank_correlation
 from tests.build.fragile import HEIGHT, WIDTH, fragile
 from tests.graphs import GraphMaker
+from tests.half_right import graph_labels
 from tests.train.scenes import write_scenes
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -57,6 +60,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in range(40):
             cv2.imwrite(str(folder / name / f"{index:03}.png"), scene.render(6 * index + shift))
     write_scenes(folder / "data", 20, seed=5)
+    graph_labels(folder / "data", open_prepared(recipe(folder, "fragile", data="-"))[1])
+    write_scenes(folder / "strange", 3, seed=5)
     return folder
 
 
@@ -209,7 +214,8 @@ def test_progress_rises_to_the_end(room: Path) -> None:
         pytest.param({"calib": ""}, UsageError, "no ranges lie beside", id="no ranges"),
         pytest.param({"calibrator": "auto"}, UsageError, "no calibrator 'auto'", id="a calibrator that is none"),
         pytest.param({"precision": "fp32"}, UsageError, "fp32", id="a float precision"),
-        pytest.param({"data": "classes"}, UsageError, "there are 3 classes", id="labels of other classes"),
+        pytest.param({"data": "classes"}, UsageError, "there are 3 classes", id="labels of more classes"),
+        pytest.param({"data": "strange"}, UsageError, "labels of other classes", id="labels of other classes"),
     ],
 )
 def test_what_does_not_fit_is_refused(room: Path, fields: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -279,6 +285,56 @@ def test_the_chart_of_a_quick_run_shows_the_noise_alone(fragile_report: Sensitiv
     texts = drawn(msgspec.structs.replace(fragile_report, quick=True, all_int8=None, blocks=(row,)))
     assert f"{row.alone.snr_db:.1f}" in texts
     assert not any("gain" in text for text in texts)
+
+
+@pytest.mark.parametrize("kind", ["labels", "agreement"])
+def test_the_chart_shows_what_each_block_loses_alone(
+    kind: str, fragile_report: SensitivityReport, labelled_report: SensitivityReport
+) -> None:
+    report = labelled_report if kind == "labels" else fragile_report
+    texts = drawn(report)
+    assert "One block alone in INT8: loss" in texts
+    assert any(text.startswith("points of ") and ("own classes" in text) is (kind == "agreement") for text in texts)
+    assert all(f"{100 * row.alone.loss:+.2f}" in texts for row in report.blocks)
+
+
+class Broken(Probe):
+    """The second block, alone in eight bits, gives what is no number."""
+
+    asked = 0
+
+    def answer(self, graph: ir.Model) -> Answers:
+        answers = super().answer(graph)
+        self.asked += 1
+        return (
+            Answers([logits * np.float32("nan") for logits in answers.logits], answers.maps)
+            if self.asked == 3
+            else answers
+        )
+
+
+def test_a_block_that_gives_no_numbers_comes_first(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "Probe", Broken)
+    report = find_sensitive_blocks(recipe(room, "sound", gate_frames=2), quick=True)
+    first, second = report.blocks
+    assert (first.name, first.alone.snr_db, first.alone.drowned) == ("n6", None, True)
+    assert second.alone.snr_db is not None and not second.alone.drowned
+    written = json.loads(msgspec.json.encode(report))["blocks"]
+    assert [one["alone"]["drowned"] for one in written] == [True, False]
+    assert "drowned" in drawn(report)
+
+
+def test_where_all_are_drowned_there_is_no_gain_in_decibels(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first graph in eight bits is the one with all blocks."""
+
+    class AllBroken(Broken):
+        asked = 1
+
+    monkeypatch.setattr(stage, "Probe", AllBroken)
+    report = find_sensitive_blocks(recipe(room, "sound", gate_frames=2))
+    assert report.all_int8 is not None and report.all_int8.drowned
+    assert [row.snr_gain_db for row in report.blocks] == [None, None]
+    assert "drowned in noise" in whole_sentence(report.all_int8)
 
 
 def test_hostile_names_are_text_in_the_chart(fragile_report: SensitivityReport) -> None:

@@ -14,11 +14,14 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
+from edgeseg.build.prepared import open_prepared
+from edgeseg.build.recipe import BuildRecipe
 from edgeseg.cli import main
 from edgeseg.graph.io import load_graph, save_graph
 from edgeseg.quantize.probe import Probe
 from tests.cli.test_calibrate import AS_PIXELS, STREET
 from tests.engines import tiny_model
+from tests.half_right import graph_labels
 from tests.train.scenes import write_scenes
 
 OTHERS = "synthetic://?width=96&height=64&frames=5&seed=2"
@@ -36,7 +39,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny, ranges = str(folder / "tiny.onnx"), str(folder / "tiny.ranges.npz")
     assert main(["quantize", tiny, ranges, "-o", str(folder / "int8.onnx")]) == 0
     (folder / "empty").mkdir()
-    write_scenes(folder / "data", 3, seed=1)
+    graph_labels(write_scenes(folder / "data", 3, seed=1), open_prepared(BuildRecipe(model=tiny))[1])
+    write_scenes(folder / "strange", 3, seed=1)
     mask = write_scenes(folder / "other", 1, seed=1) / "masks" / "000.png"
     cv2.imwrite(str(mask), cv2.imread(str(mask), cv2.IMREAD_UNCHANGED) + 20)
     return folder
@@ -121,7 +125,8 @@ def test_ranges_are_those_beside_the_model_or_named_or_measured(run: Any) -> Non
     [
         pytest.param(["tiny.onnx"], 2, "Give the frames", id="no frames"),
         pytest.param(["tiny.onnx", "--frames", OTHERS, "--data", "data"], 2, "either --frames", id="both kinds"),
-        pytest.param(["tiny.onnx", "--data", "other"], 2, "there are 4 classes", id="labels of other classes"),
+        pytest.param(["tiny.onnx", "--data", "other"], 2, "there are 4 classes", id="labels of more classes"),
+        pytest.param(["tiny.onnx", "--data", "strange"], 2, "labels of other classes", id="labels of other classes"),
         pytest.param(["tiny.onnx", "--data", "empty"], 2, "not found|no labelled", id="no labels"),
         pytest.param(["tiny.onnx", "--frames", "empty"], 2, "no images", id="a folder without images"),
         pytest.param(["bare.onnx", "--frames", OTHERS], 2, "no ranges lie beside", id="no ranges"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 import onnx_ir as ir
@@ -18,6 +20,7 @@ from edgeseg.graph.passes.cut_tail import LOGITS
 from edgeseg.graph.runtime import open_graph
 from edgeseg.labels import VOID
 from edgeseg.quantize.probe import Probe
+from edgeseg.quantize.sensitivity import comparable_db
 from tests.graphs import CLASSES
 from tests.quantize.tiny import SIZE_HW, constant, node, prepared, quantized
 
@@ -121,6 +124,28 @@ def test_quantized_graphs_are_scored_too() -> None:
     assert score.snr_db is not None
     assert 15 < score.snr_db < 60
     assert 0.9 < score.agreement < 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("frames", [[1], range(3)], ids=["that frame", "all of them"])
+def test_what_is_no_number_is_worse_than_any_noise(value: float, frames: Sequence[int]) -> None:
+    probe = Probe(prepared(), UNLABELLED)
+    answers = probe.answer(prepared())
+    answers.logits[1][0, 0, 0] = value
+    assert probe.snr_db(answers, frames) == -np.inf
+    assert comparable_db(probe.snr_db(answers, frames)) < comparable_db(probe.score(shifted(1e9)).snr_db)
+    assert probe.snr_db(answers, [0, 2]) is None
+    assert probe.compare(answers).snr_db == -np.inf
+
+
+def test_noise_on_logits_that_are_all_zero_is_worse_than_any() -> None:
+    silent = prepared()
+    for value in node(silent, "classifier").inputs[1:]:
+        assert value is not None
+        value.const_value = ir.Tensor(np.zeros_like(constant(value)))
+    probe = Probe(silent, UNLABELLED)
+    assert probe.score(prepared()).snr_db == -np.inf
+    assert probe.score(silent).snr_db is None
 
 
 def test_there_must_be_frames() -> None:
