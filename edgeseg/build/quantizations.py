@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import onnx_ir as ir
 
 from edgeseg.build.calibrate import Calibration
@@ -12,10 +13,12 @@ from edgeseg.build.gate import GateFrames
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import CalibratorRow
 from edgeseg.build.search import choose_calibrator, open_probe, search_frames
+from edgeseg.build.source import OpenedModel
 from edgeseg.card import Card, Dialect, Int8Recipe
 from edgeseg.graph.io import require_card
+from edgeseg.quantize.ranges import Ranges, load_ranges
 
-__all__ = ["AUTO", "first_quantizations"]
+__all__ = ["AUTO", "first_quantizations", "first_recipe", "recipe_for"]
 
 AUTO = "auto"
 DEFAULT = "minmax"
@@ -40,8 +43,9 @@ def first_quantizations(
         dialect for dialect in dict.fromkeys(one.dialect for one in candidates) if dialect != "float"
     ]
     card = require_card(prepared)
+    asked = msgspec.structs.replace(recipe, calibrator=DEFAULT) if recipe.calibrator == AUTO else recipe
     found: dict[Dialect, Quantization] = {
-        name: Quantization(_first_recipe(recipe, card, name), calibration.ranges) for name in dialects
+        name: Quantization(first_recipe(asked, card, name), calibration.ranges) for name in dialects
     }
     if recipe.calibrator != AUTO:
         return found, []
@@ -58,10 +62,22 @@ def first_quantizations(
     return found, rows
 
 
-def _first_recipe(recipe: BuildRecipe, card: Card, dialect: Dialect) -> Int8Recipe:
-    """The model's own, which goes with the ranges beside it, unless something else is asked for."""
+def first_recipe(recipe: BuildRecipe, card: Card, dialect: Dialect) -> Int8Recipe:
+    """The model's own, which goes with the ranges beside it, unless something else is asked for.
+
+    Args:
+        recipe: What is asked for; its calibrator is none to be chosen.
+        card: Of the float graph.
+    """
     asked = recipe.calibrator or recipe.per_tensor or recipe.keep_float or recipe.calib
     if not asked and dialect in card.int8:
         return card.int8[dialect]
-    calibrator = DEFAULT if recipe.calibrator in ("", AUTO) else recipe.calibrator
-    return Int8Recipe(calibrator=calibrator, per_tensor=recipe.per_tensor, keep_float=recipe.keep_float)
+    return Int8Recipe(
+        calibrator=recipe.calibrator or DEFAULT, per_tensor=recipe.per_tensor, keep_float=recipe.keep_float
+    )
+
+
+def recipe_for(ranges: Ranges, model: OpenedModel, recipe: BuildRecipe, card: Card, dialect: Dialect) -> Int8Recipe:
+    """The same for ranges that were given: the model's own is followed where they are those that lie beside it."""
+    beside = dialect in card.int8 and model.ranges is not None and load_ranges(model.ranges).sha256() == ranges.sha256()
+    return first_recipe(recipe, card if beside else msgspec.structs.replace(card, int8={}), dialect)

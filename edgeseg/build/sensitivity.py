@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from edgeseg.build.calibrate import calibrate
 from edgeseg.build.prepared import open_prepared
+from edgeseg.build.quantizations import recipe_for
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.sensitivity_report import BlockRow, BlockScore, RankCorrelation, SensitivityReport, chance_warning
 from edgeseg.card import Card, Dialect, Int8Recipe
@@ -87,7 +88,8 @@ def find_sensitive_blocks(
     """Quantize each block of a model alone, and leave each alone in float.
 
     Args:
-        recipe: Names the model, the calibrator, and either `data` or `frames`, of which `gate_frames` are taken.
+        recipe: Names the model, the calibrator, and either `data` or `frames`, of which `gate_frames` are taken. The
+            model's own recipe is followed where a build would, but for its corrections of biases.
         dialect: None takes that of the CPU at hand.
         ranges: A file of them; None measures them on `recipe.calib`, or takes those beside the model.
         quick: Each block alone only, on four of the frames.
@@ -120,14 +122,13 @@ def _open(
     model, prepared = open_prepared(recipe)
     frames = _open_frames(recipe, require_card(prepared), quick)
     begin = CALIBRATION if recipe.calib else 0.0
-    model = replace(model, ranges=ranges or model.ranges)
-    calibration = calibrate(recipe, model, prepared, lambda share, note: on_progress(begin * share, note))
+    given = replace(model, ranges=ranges or model.ranges)
+    calibration = calibrate(recipe, given, prepared, lambda share, note: on_progress(begin * share, note))
     if calibration.ranges is None:
         raise UsageError(f"Nothing is lost in eight bits where precision is {recipe.precision}.", hint="Ask for int8.")
     dialect = dialect or ("u8-asym-reduced" if int8_saturates() else "u8-asym")
-    int8 = Int8Recipe(
-        calibrator=recipe.calibrator or "minmax", per_tensor=recipe.per_tensor, keep_float=recipe.keep_float
-    )
+    # Corrections go with all blocks in eight bits.
+    int8 = _uncorrected(recipe_for(calibration.ranges, model, recipe, require_card(prepared), dialect))
     variants = Variants(prepared, calibration.ranges, dialect, int8)
     if not variants.blocks:
         raise ModelFileError(
@@ -137,6 +138,10 @@ def _open(
         )
     warnings = (*calibration.warnings, *_seen(frames, calibration.ranges))
     return _Work(prepared, calibration.ranges, dialect, int8, variants, frames, warnings, begin)
+
+
+def _uncorrected(recipe: Int8Recipe) -> Int8Recipe:
+    return msgspec.structs.replace(recipe, bias_corrected=False, corrections={})
 
 
 def _check(recipe: BuildRecipe, ranges: Path | None) -> None:

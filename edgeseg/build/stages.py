@@ -11,10 +11,11 @@ import msgspec
 from edgeseg.build.calibrate import calibrate_and_watch
 from edgeseg.build.candidates import count_convs
 from edgeseg.build.prepared import open_prepared
+from edgeseg.build.quantizations import recipe_for
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.card import Dialect, Int8Recipe
+from edgeseg.card import Dialect
 from edgeseg.data.calibration import open_frames
-from edgeseg.graph.io import graph_sha256, save_graph
+from edgeseg.graph.io import graph_sha256, require_card, save_graph
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.lint import Finding, lint_tensorrt
 from edgeseg.quantize.ranges import check_ranges, load_ranges, save_ranges
@@ -104,6 +105,8 @@ def quantize_file(
 ) -> QuantizeReport:
     """Emit the Q/DQ graph of `recipe.model` in one dialect to `out`: `pixels` in, `logits` out, its card inside.
 
+    Where nothing else is asked for and the ranges are those beside the model, its own recipe is followed, as in a build.
+
     Raises:
         UsageError: There is no such model, calibrator or node.
         ModelFileError: The ranges are damaged or of other weights, or the model can't be prepared.
@@ -111,12 +114,10 @@ def quantize_file(
     started = time.perf_counter()
     ranges = load_ranges(ranges_file)
     on_progress(0.0, "read the model")
-    _, prepared = open_prepared(recipe)
+    model, prepared = open_prepared(recipe)
     warning = check_ranges(ranges, prepared)
     on_progress(0.5, f"quantize to {dialect}")
-    int8 = Int8Recipe(
-        calibrator=recipe.calibrator or "minmax", per_tensor=recipe.per_tensor, keep_float=recipe.keep_float
-    )
+    int8 = recipe_for(ranges, model, recipe, require_card(prepared), dialect)
     graph = quantize_onnx(prepared, ranges, dialect=dialect, recipe=int8)
     save_graph(graph, out)
     int8_convs, total_convs, float_nodes = count_convs(graph)

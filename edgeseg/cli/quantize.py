@@ -26,10 +26,9 @@ DIALECTS = [dialect for dialect in get_args(Dialect) if dialect != "float"]
 @click.option("--dialect", type=click.Choice(DIALECTS), default=DIALECTS[0], show_default=True, help="Form of INT8.")
 @click.option(
     "--calibrator",
-    default="minmax",
-    show_default=True,
     metavar="NAME",
-    help="minmax, percentile, percentile:99.9, entropy or mse.",
+    help="minmax, percentile, percentile:99.9, entropy or mse.  [default: the model's own for the ranges beside it, "
+    "else minmax]",
 )
 @click.option("--per-tensor", is_flag=True, help="One scale for all weights of an operator.")
 @click.option("--keep-float", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated.")

@@ -32,10 +32,9 @@ __all__ = ["sensitivity"]
 @click.option("--dialect", type=click.Choice(DIALECTS), help="Form of INT8.  [default: that of this CPU, u8-asym]")
 @click.option(
     "--calibrator",
-    default="minmax",
-    show_default=True,
     metavar="NAME",
-    help="minmax, percentile, percentile:99.9, entropy or mse.",
+    help="minmax, percentile, percentile:99.9, entropy or mse.  [default: the model's own for the ranges beside it, "
+    "else minmax]",
 )
 @click.option("--per-tensor", is_flag=True, help="One scale for all weights of an operator.")
 @click.option("--limit", type=click.IntRange(1), default=16, show_default=True, help="Frames at most, evenly spaced.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("onnxruntime")
 
 import onnx_ir as ir
 
+from edgeseg.card import Int8Recipe
 from edgeseg.cli import main
 from edgeseg.graph.io import graph_card, graph_sha256, load_graph, save_graph
 from edgeseg.quantize.lint import lint_tensorrt
@@ -28,7 +30,34 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, seed in (("tiny", 0), ("other", 1)):
         save_graph(tiny_model(kind="graph", preprocess=AS_PIXELS, seed=seed), folder / f"{name}.onnx")
     assert main(["calibrate", str(folder / "tiny.onnx"), STREET, "-o", str(folder / "tiny.ranges.npz")]) == 0
+    recipe = Int8Recipe(calibrator="percentile:99", keep_float=("n0",))
+    save_graph(tiny_model(kind="graph", preprocess=AS_PIXELS, int8={"u8-asym": recipe}), folder / "own.onnx")
+    shutil.copy(folder / "tiny.ranges.npz", folder / "own.ranges.npz")
+    few = STREET.replace("frames=", "frames=1")
+    assert main(["calibrate", str(folder / "own.onnx"), few, "-o", str(folder / "few.npz")]) == 0
     return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "calibrator", "kept"),
+    [
+        pytest.param(["own.ranges.npz"], "percentile:99", True, id="those beside it"),
+        pytest.param(["tiny.ranges.npz"], "percentile:99", True, id="a copy of them"),
+        pytest.param(["few.npz"], "minmax", False, id="others"),
+        pytest.param(["own.ranges.npz", "--dialect", "s8-sym"], "minmax", False, id="a dialect without a recipe"),
+        pytest.param(["own.ranges.npz", "--calibrator", "mse"], "mse", False, id="another calibrator"),
+        pytest.param(["own.ranges.npz", "--per-tensor"], "minmax", False, id="weights per tensor"),
+        pytest.param(["own.ranges.npz", "--keep-float", "n2"], "minmax", False, id="another node in float"),
+    ],
+)
+def test_the_models_own_recipe_goes_with_the_ranges_beside_it(
+    words: list[str], calibrator: str, kept: bool, room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(room / word) if word.endswith(".npz") else word for word in words]
+    capsys.readouterr()
+    assert main(["quantize", str(room / "own.onnx"), *paths, "-o", str(tmp_path / "int8.onnx"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["calibrator"], "n0" in report["float_nodes"]) == (calibrator, kept)
 
 
 def classifier(graph: ir.Model) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ pytest.importorskip("onnxruntime")
 
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
+from edgeseg.card import Int8Recipe
 from edgeseg.cli import main
 from edgeseg.graph.io import load_graph, save_graph
 from edgeseg.quantize.probe import Probe
@@ -33,9 +35,11 @@ BLOCKS = {("n0", "n2"), ("n4", "n6", "n8"), ("n10",), ("n13",), ("n17",), ("n21"
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network with ranges beside it, without, and as INT8; labelled frames of its classes and of others."""
     folder = tmp_path_factory.mktemp("room")
-    for name in ("tiny", "bare"):
-        save_graph(tiny_model(kind="graph", preprocess=AS_PIXELS), folder / f"{name}.onnx")
+    own = {"u8-asym": Int8Recipe(calibrator="mse", keep_float=("n10",))}
+    for name, int8 in (("tiny", {}), ("bare", {}), ("own", own)):
+        save_graph(tiny_model(kind="graph", preprocess=AS_PIXELS, int8=int8), folder / f"{name}.onnx")
     assert main(["calibrate", str(folder / "tiny.onnx"), STREET, "-o", str(folder / "tiny.ranges.npz")]) == 0
+    shutil.copy(folder / "tiny.ranges.npz", folder / "own.ranges.npz")
     tiny, ranges = str(folder / "tiny.onnx"), str(folder / "tiny.ranges.npz")
     assert main(["quantize", tiny, ranges, "-o", str(folder / "int8.onnx")]) == 0
     (folder / "empty").mkdir()
@@ -111,6 +115,26 @@ def test_options_reach_the_quantizer(
     assert (code, {name: report[name] for name in expected}) == (0, expected)
     found = [[row["alone"] for row in one["blocks"]] for one in (plain, report)]
     assert (found[0] == found[1]) is (not words), "they change what is measured"
+
+
+@pytest.mark.parametrize(
+    ("words", "calibrator", "kept"),
+    [
+        pytest.param((), "mse", True, id="as a build"),
+        pytest.param(("--ranges", "tiny.ranges.npz"), "mse", True, id="a copy of the ranges beside it"),
+        pytest.param(("--calib", STREET), "minmax", False, id="ranges of other frames"),
+        pytest.param(("--calibrator", "percentile:99"), "percentile:99", False, id="another calibrator"),
+        pytest.param(("--per-tensor",), "minmax", False, id="weights per tensor"),
+        pytest.param(("--dialect", "s8-sym"), "minmax", False, id="a dialect without a recipe"),
+    ],
+)
+def test_the_models_own_recipe_goes_with_the_ranges_beside_it(
+    run: Any, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], calibrator: str, kept: bool
+) -> None:
+    monkeypatch.setattr("edgeseg.build.sensitivity.int8_saturates", lambda: False)
+    code, report = run("own.onnx", "--frames", OTHERS, "--quick", *words)
+    assert (code, report["calibrator"]) == (0, calibrator)
+    assert {tuple(row["weighted"]) for row in report["blocks"]} == BLOCKS - ({("n10",)} if kept else set())
 
 
 def test_ranges_are_those_beside_the_model_or_named_or_measured(run: Any) -> None:
