@@ -105,7 +105,7 @@ def quantize_file(
 ) -> QuantizeReport:
     """Emit the Q/DQ graph of `recipe.model` in one dialect to `out`: `pixels` in, `logits` out, its card inside.
 
-    Where nothing else is asked for and the ranges are those beside the model, its own recipe is followed, as in a build.
+    Where nothing else is asked for and the ranges are those beside the model, its own recipe is followed as in a build.
 
     Raises:
         UsageError: There is no such model, calibrator or node.
