@@ -67,14 +67,23 @@ def build_engine(
         outcome = court.try_all(built, stack)
         trials = outcome.trials
         pick = pick_best(trials, recipe)
-        report = summarize(pick, trials, refused, calibration, recipe, store.folder)
+        report = summarize(pick, trials, refused, recipe, store.folder)
         leads = _may_lead(store, pick)
+        chosen_on_the_gate = (CHOSEN_ON_THE_GATE,) if calibrators and calibration.search is None else ()
         kept_aside = () if leads or pick.verdict == "fail" else (_NOT_CURRENT,)
         report = msgspec.structs.replace(
             report,
-            calibrators=tuple(calibrators),
+            calibrators=(*calibrators, *outcome.calibrators),
             repair=outcome.steps,
-            warnings=(*calibration.warnings, *frames.warnings, *outcome.warnings, *report.warnings, *kept_aside),
+            attempts=max(1, sum(step.gate is not None for step in outcome.steps)),
+            warnings=(
+                *calibration.warnings,
+                *frames.warnings,
+                *chosen_on_the_gate,
+                *outcome.warnings,
+                *report.warnings,
+                *kept_aside,
+            ),
             seconds=time.perf_counter() - started,
         )
         if pick.verdict == "fail":
@@ -88,6 +97,9 @@ def build_engine(
     return report
 
 
+CHOSEN_ON_THE_GATE = (
+    "The calibrator was chosen on the frames that the gate judges on; with --calib SOURCE it is chosen on others."
+)
 _NOT_CURRENT = "A measured engine stays the current one; name this one with --engine to run it."
 
 
@@ -131,6 +143,7 @@ def _write_measurements(pick: Trial, report: BuildReport) -> None:
         "gate": msgspec.to_builtins(report.gate),
         "speed": msgspec.to_builtins(report.speed),
         "verdict": report.verdict,
+        "attempts": report.attempts,
         "golden": write_golden(engine.path, frame[0], pick.session.infer(frame)[0].astype(np.uint8)),
     }
     write_card(engine.path, msgspec.structs.replace(engine.card, measured=measured))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ from edgeseg.evaluate import (
     labels_fit,
     miou_drop,
 )
-from edgeseg.evaluate.agreement import MIN_CLASS_IOU, MIN_CONFIDENT, MIN_SHARE
+from edgeseg.evaluate.agreement import MIN_CONFIDENT
 
 __all__ = ["GateFrames", "Judge", "check_limits", "excess", "gate_frames", "golden_frame", "verdict_of"]
 
@@ -36,6 +37,8 @@ UInt8 = npt.NDArray[np.uint8]
 #: Points, where nothing else is asked for.
 MAX_DROP, MAX_CLASS_DROP = 0.5, 2.0
 GOLDEN_FRAMES, GATE_FRAMES = 8, 100
+#: With fewer frames to judge on there is a warning.
+ENOUGH_FRAMES = 20
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,20 @@ def check_limits(recipe: BuildRecipe) -> None:
     """Refuse limits that can't be measured.
 
     Raises:
-        UsageError: Limits on accuracy were given without labels.
+        UsageError: Limits on accuracy were given without labels or are no numbers, or there are two kinds of frames.
     """
-    if not recipe.data and (recipe.max_drop is not None or recipe.max_class_drop is not None):
-        raise UsageError("--max-drop and --max-class-drop need labels.", hint="Give labelled frames: --data DIR")
+    if recipe.data and recipe.frames:
+        raise UsageError("--data and --frames were given; a gate judges on one of them.", hint="Leave one out.")
+    limits = {"--max-drop": recipe.max_drop, "--max-class-drop": recipe.max_class_drop}
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    if given and not recipe.data:
+        raise UsageError(
+            f"{' and '.join(given)} need labels.",
+            hint="Give labelled frames: --data DIR. Without labels the limits are --min-agreement and --min-class-iou.",
+        )
+    for name, limit in given.items():
+        if not math.isfinite(limit):
+            raise UsageError(f"{name} is {limit}; a number of points is needed.", hint="As in --max-drop 0.5")
 
 
 def gate_frames(recipe: BuildRecipe, card: Card, calibration: Calibration, *, shipped: bool) -> GateFrames:
@@ -80,7 +93,7 @@ def gate_frames(recipe: BuildRecipe, card: Card, calibration: Calibration, *, sh
         recipe: Names the sources and how many frames to take.
         card: Of the prepared graph.
         calibration: Frames that it saw are left out.
-        shipped: The model is edgeseg's own, which may be checked on rendered scenes.
+        shipped: The model is edgeseg's own, which with its own ranges may be checked on rendered scenes.
 
     Raises:
         UsageError: A source is missing, empty, blank or was calibrated on.
@@ -90,8 +103,8 @@ def gate_frames(recipe: BuildRecipe, card: Card, calibration: Calibration, *, sh
     if recipe.frames:
         return _plain(open_frames(recipe.frames, limit=recipe.gate_frames or GATE_FRAMES), calibration)
     if calibration.held_out is not None:
-        return GateFrames("agreement", plain=calibration.held_out)
-    if shipped:
+        return GateFrames("agreement", plain=calibration.held_out, warnings=_few(len(calibration.held_out)))
+    if shipped and calibration.frames is None:
         height, width = card.fixed_size_hw
         return GateFrames(
             "golden", plain=open_frames(f"synthetic://?width={width}&height={height}&frames={GOLDEN_FRAMES}")
@@ -106,6 +119,7 @@ def _labelled(recipe: BuildRecipe, card: Card, calibration: Calibration) -> Gate
     warnings = _left_out(len(every) - len(left), len(every), "--data")
     chosen = np.linspace(0, len(left) - 1, min(len(left), recipe.gate_frames or len(left))).round().astype(int)
     pairs = tuple(left[index] for index in chosen)
+    warnings += _few(len(pairs))
     return GateFrames("labels", labelled=LabelledFrames(pairs, every.num_classes), warnings=warnings)
 
 
@@ -116,7 +130,7 @@ def _plain(frames: FrameSet, calibration: Calibration) -> GateFrames:
     for frame in left:
         watch.add(frame)
     refuse_blank(watch, frames.source)
-    return GateFrames("agreement", plain=left, warnings=warnings)
+    return GateFrames("agreement", plain=left, warnings=warnings + _few(len(left)))
 
 
 def _seen(calibration: Calibration) -> frozenset[str]:
@@ -131,6 +145,13 @@ def _left_out(seen: int, frames: int, option: str) -> tuple[str, ...]:
             f"All frames of {option} were calibrated on; they prove nothing.", hint=f"Give others: {option}"
         )
     return (f"{seen} of the {frames} frames were calibrated on and are left out of the gate.",) if seen else ()
+
+
+def _few(frames: int) -> tuple[str, ...]:
+    if frames >= ENOUGH_FRAMES:
+        return ()
+    what = "one frame is" if frames == 1 else f"{frames} frames are"
+    return (f"Only {what} judged on, which proves little; a hundred are better.",)
 
 
 def golden_frame(card: Card) -> UInt8:
@@ -168,7 +189,7 @@ class Judge:
             labels_fit(sum(self.matrices, ConfusionMatrix.empty(self.card.num_classes)), self.card.classes)
             return
         self.maps = tuple(class_maps(float_session, frames.frames()))
-        self.confident = tuple(confident_pixels(float_logits, frames.frames()))
+        self.confident = tuple(np.packbits(sure, axis=None) for sure in confident_pixels(float_logits, frames.frames()))
 
     def gate(self, session: Session) -> Gate:
         """How one engine compares with float on all frames."""
@@ -180,12 +201,14 @@ class Judge:
         for expected, found, confident in zip(
             self.maps, class_maps(session, self.frames.frames()), self.confident, strict=True
         ):
-            agreement.update(expected, found, confident)
+            sure = np.unpackbits(confident, count=expected.size).reshape(expected.shape)
+            agreement.update(expected, found, sure.astype(np.bool_))
         counting = agreement.class_iou(self._counting_share)
         return Gate(
             kind=self.frames.kind,
             frames=agreement.frames,
             agreement=agreement.confident_share() if agreement.confident.counts.any() else None,
+            agreement_ci95=agreement.confident_ci95(),
             confident=agreement.confident_part(),
             class_agreement=self._by_class(counting),
             small_class_agreement=self._by_class(np.where(np.isnan(counting), agreement.class_iou(0), np.nan)),
@@ -219,10 +242,10 @@ def verdict_of(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:
         return "unmeasured", f"{part}, too few to judge by (is the network trained, and --mean right?)"
     share = gate.agreement if gate.agreement is not None else 0.0
     name, iou = min(gate.class_agreement.items(), key=lambda item: item[1], default=("", 1.0))
-    if not share >= MIN_SHARE:
-        return "fail", f"{100 * share:.2f} % of confident pixels agree, {100 * MIN_SHARE:g} % are needed"
-    if iou < MIN_CLASS_IOU:
-        return "fail", f"'{name}' has IoU {iou:.3f} against float, {MIN_CLASS_IOU:g} is needed"
+    if not 100 * share >= recipe.min_agreement:
+        return "fail", f"{100 * share:.2f} % of confident pixels agree, {recipe.min_agreement:g} % are needed"
+    if 100 * iou < recipe.min_class_iou:
+        return "fail", f"'{name}' has IoU {100 * iou:.2f} against float, {recipe.min_class_iou:g} is needed"
     return "pass", f"{100 * share:.2f} % of confident pixels agree"
 
 
@@ -230,10 +253,14 @@ def _verdict_on_labels(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:
     limit, class_limit = _limits(recipe)
     drop, (name, lost) = _points(gate.drop), _worst_class(gate)
     if not drop <= limit:
-        return "fail", f"mIoU drops by {drop:.2f} points, {limit:g} are allowed"
+        return "fail", f"{_change(drop)}, a drop of {limit:g} is allowed"
     if lost > class_limit:
         return "fail", f"'{name}' drops by {lost:.2f} points, {class_limit:g} are allowed"
-    return "pass", f"mIoU drops by {drop:.2f} points"
+    return "pass", _change(drop)
+
+
+def _change(drop: float) -> str:
+    return f"mIoU {'drops' if drop >= 0 else 'rises'} by {abs(drop):.2f} points"
 
 
 def excess(gate: Gate, recipe: BuildRecipe) -> float:
@@ -242,7 +269,7 @@ def excess(gate: Gate, recipe: BuildRecipe) -> float:
         limit, class_limit = _limits(recipe)
         return max(_points(gate.drop) - limit, _worst_class(gate)[1] - class_limit)
     iou = min(gate.class_agreement.values(), default=1.0)
-    return 100 * max(MIN_SHARE - (gate.agreement or 0.0), MIN_CLASS_IOU - iou)
+    return max(recipe.min_agreement - 100 * (gate.agreement or 0.0), recipe.min_class_iou - 100 * iou)
 
 
 def _limits(recipe: BuildRecipe) -> tuple[float, float]:

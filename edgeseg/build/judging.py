@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,26 +16,34 @@ from edgeseg.build.choice import MARGIN, pick_best
 from edgeseg.build.gate import GateFrames, Judge
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.remedies import Remedies
-from edgeseg.build.repair import Repair
-from edgeseg.build.report import RepairStep
+from edgeseg.build.repair import STAGES, Repair
+from edgeseg.build.report import CalibratorRow, RepairStep
 from edgeseg.build.search import search_frames
 from edgeseg.build.trial import Judged, Trial, judge_engine, open_judge, time_all
+from edgeseg.errors import EngineMismatch, ModelFileError
 
 __all__ = ["Court", "Outcome"]
 
+logger = logging.getLogger(__name__)
 OnProgress = Callable[[float, str], None]
-CHOSEN_ON_ITS_OWN = (
-    "The graph was repaired by the frames that it is judged on, since there were no others; "
-    "with --calib SOURCE the gate judges on frames that no choice was made by."
+CHOSEN_ON_THE_GATE = (
+    "The graph was repaired by the frames that it is judged on; with --calib SOURCE calibrators, biases and blocks are "
+    "chosen by others."
 )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Engines on trial; `steps` is what the repair loop did, `warnings` what is to be said of it."""
+    """Engines on trial.
+
+    Attributes:
+        steps, calibrators: What the repair loop did, and the calibrators that it tried.
+        warnings: What is to be said of it.
+    """
 
     trials: list[Trial]
     steps: tuple[RepairStep, ...] = ()
+    calibrators: tuple[CalibratorRow, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -73,14 +82,30 @@ class Court:
             judged.append(judge_engine(judge, one, self.recipe))
         with ExitStack() as first:
             trials = self._time(judged, first, 0.25, 0.35)
-            lead = self._to_repair(trials)
-            if lead is None:
+            leads = self._to_repair(trials)
+            if not leads:
                 stack.push(first.pop_all())
                 return Outcome(trials)
-        repair = self._repair(lead, judge)
-        judged = self._follow(judged, repair.best, judge)
-        warnings = () if self.calibration.search is not None else (CHOSEN_ON_ITS_OWN,)
-        return Outcome(self._time(judged, stack, 0.9, 1.0), tuple(repair.steps), warnings)
+        repairs = []
+        for index, lead in enumerate(leads):
+            repairs.append(self._repair(lead, judge, index / len(leads), (index + 1) / len(leads)))
+            judged = self._follow(judged, repairs[-1].best, judge)
+            if repairs[-1].best.verdict == "pass":
+                break
+        return Outcome(
+            self._time(judged, stack, 0.9, 1.0),
+            tuple(step for repair in repairs for step in repair.steps),
+            tuple(row for repair in repairs for row in repair.calibrators),
+            self._warnings(repairs),
+        )
+
+    def _warnings(self, repairs: list[Repair]) -> tuple[str, ...]:
+        attempts = sum(step.gate is not None for repair in repairs for step in repair.steps)
+        asked = (
+            f"The gate judged {attempts} graphs on the same frames until this one: its figure is favoured a little. "
+            "Frames of another day tell: edgeseg eval ENGINE --data DIR"
+        )
+        return (asked,) if self.calibration.search is not None else (asked, CHOSEN_ON_THE_GATE)
 
     def _time(self, judged: list[Judged], stack: ExitStack, start: float, end: float) -> list[Trial]:
         def tell(share: float) -> None:
@@ -88,26 +113,34 @@ class Court:
 
         return time_all(judged, self.frames, stack, seconds=self.recipe.duration, on_round=tell)
 
-    def _to_repair(self, trials: list[Trial]) -> Trial | None:
-        """The fastest INT8 engine that fails, where none passes, or where only a slower float engine does."""
+    def _to_repair(self, trials: list[Trial]) -> list[Trial]:
+        """The fastest INT8 engine of each dialect that fails, where none passes, or only a slower float engine does."""
         failed = [one for one in trials if one.built.quantization is not None and one.verdict == "fail"]
         if not self.recipe.repair or self.frames.kind not in ("labels", "agreement") or not failed:
-            return None
-        lead, pick = min(failed, key=lambda one: one.speed.p50_ms), pick_best(trials, self.recipe)
-        if pick.verdict == "fail":
-            return lead
-        beaten = pick.built.quantization is None and lead.speed.p50_ms * MARGIN < pick.speed.p50_ms
-        return lead if beaten else None
+            return []
+        pick = pick_best(trials, self.recipe)
+        if pick.built.quantization is not None and pick.verdict != "fail":
+            return []
+        leads: dict[str, Trial] = {}
+        for one in sorted(failed, key=lambda one: one.speed.p50_ms):
+            if pick.verdict == "fail" or one.speed.p50_ms * MARGIN < pick.speed.p50_ms:
+                leads.setdefault(one.built.candidate.dialect, one)
+        return list(leads.values())
 
-    def _repair(self, lead: Trial, judge: Judge) -> Repair:
+    def _repair(self, lead: Trial, judge: Judge, start: float, end: float) -> Repair:
         candidate = lead.built.candidate
+
+        def tell(share: float, note: str) -> None:
+            done = start + (end - start) * (repair.stage + share) / STAGES
+            self.on_progress(0.35 + 0.5 * done, f"repair {candidate.name}: {note}")
+
         remedies = Remedies(
             self.prepared,
             candidate.dialect,
             self.calibration,
             search_frames(self.calibration, self.frames),
             self.recipe.upsample,
-            lambda share, note: self.on_progress(0.35 + 0.5 * share, f"repair {candidate.name}: {note}"),
+            tell,
         )
         best = Judged(lead.built, lead.gate, lead.verdict, lead.reason)
         repair = Repair(best, remedies, lambda new: self._build_and_judge(candidate, new, judge), self.recipe)
@@ -128,7 +161,15 @@ class Court:
                 found.append(best)
             elif candidate.dialect == lead.dialect and quantization is not None and best.verdict == "pass":
                 self.on_progress(0.88, f"gate {candidate.name}, repaired")
-                found.append(self._build_and_judge(candidate, quantization, judge))
+                found.append(self._repaired(one, quantization, judge))
             else:
                 found.append(one)
         return found
+
+    def _repaired(self, one: Judged, quantization: Quantization, judge: Judge) -> Judged:
+        """The engine of another graph, or the one before where its library refuses that graph."""
+        try:
+            return self._build_and_judge(one.built.candidate, quantization, judge)
+        except (ModelFileError, EngineMismatch) as error:
+            logger.warning("%s is left as it was: %s", one.built.candidate.name, error.message)
+            return one

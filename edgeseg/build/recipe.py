@@ -16,6 +16,7 @@ __all__ = ["PREFERENCES", "BuildRecipe", "Prefer", "preprocess_of"]
 Side = Annotated[int, msgspec.Meta(ge=16, le=8192)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Prefer = Literal["accuracy", "speed", "balanced"]
 #: Which engine is kept, a sentence each.
 PREFERENCES: dict[Prefer, str] = {
@@ -51,6 +52,8 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         gate_frames: At most so many of them, evenly spaced; None is all labelled ones, and 100 of others.
         max_drop: Largest drop of mIoU in points; None is 0.5. Needs `data`.
         max_class_drop: Largest drop of one class's IoU in points; None is 2.0. Needs `data`.
+        min_agreement: Percent of the confident pixels that must have float's class, where there are no labels.
+        min_class_iou: Points of IoU against float that each class must have there.
         min_class_share: Percent of the pixels from which on a class gates by itself; smaller ones are only reported.
         duration: Seconds for timing all engines in turns.
         mean, std: For graphs without a card: what the network was trained with, for pixels up to `input_range`.
@@ -79,6 +82,8 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     gate_frames: Count | None = None
     max_drop: float | None = None
     max_class_drop: float | None = None
+    min_agreement: Percent = 96.0
+    min_class_iou: Percent = 80.0
     min_class_share: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 1.0
     repair: bool = True
     prefer: Prefer = "balanced"

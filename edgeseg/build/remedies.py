@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from edgeseg.build.calibrate import Calibration, as_pixels, calibrate_on
 from edgeseg.build.candidates import Quantization
+from edgeseg.build.report import CalibratorRow
 from edgeseg.build.search import choose_calibrator, open_probe
 from edgeseg.card import Dialect, Int8Recipe, Upsample
 from edgeseg.graph.io import require_card
@@ -35,10 +36,15 @@ LEAST_GAIN_DB = 1.0
 
 @dataclass(frozen=True)
 class Proposal:
-    """Another quantization, or none; `detail` says what is different, or why there is none."""
+    """Another quantization, or none; `detail` says what is different, or why there is none.
+
+    Attributes:
+        calibrators: What was tried to come to it.
+    """
 
     quantization: Quantization | None
     detail: str
+    calibrators: tuple[CalibratorRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Remedies:
 
     def calibrator(self, now: Quantization) -> Proposal:
         """The one with which most pixels of the search frames keep their class."""
-        chosen, _ = choose_calibrator(
+        chosen, rows = choose_calibrator(
             self.prepared,
             now,
             self.dialect,
@@ -72,14 +78,14 @@ class Remedies:
         )
         before, after = now.recipe.calibrator, chosen.recipe.calibrator
         if after == before:
-            return Proposal(None, f"{before} is the best already on {len(self.search)} frames")
-        return Proposal(chosen, f"{after} instead of {before}")
+            return Proposal(None, f"{before} stays, the best of {len(rows)} on {len(self.search)} frames", tuple(rows))
+        return Proposal(chosen, f"{after} instead of {before}", tuple(rows))
 
     def equalization(self, now: Quantization) -> Proposal:
         """Channels brought to like magnitudes, and the ranges of that graph."""
         frames = self.calibration.frames
         if frames is None:
-            return Proposal(None, "ranges would have to be measured anew: give --calib")
+            return Proposal(None, "not tried: ranges would have to be measured anew, give --calib")
         pixels = self._statistics_pixels()
         found = find_equalization(self.prepared, channel_peaks(self.prepared, pixels))
         equalized = equalize(self.prepared, found)
@@ -88,7 +94,7 @@ class Remedies:
             _uncorrected(now.recipe), equalize(self.prepared, now.recipe.equalization), pixels
         )
         if gain < LEAST_GAIN_DB:
-            return Proposal(None, f"channels are alike already: {gain:+.1f} dB of signal to noise")
+            return Proposal(None, f"channels are alike already: {round(gain, 1) + 0.0:+} dB if made more so")
         ranges = calibrate_on(frames, equalized, lambda share, note: self.on_progress(share, f"equalize, {note}"))
         return Proposal(Quantization(recipe, ranges), f"channels made alike, {gain:+.1f} dB on {len(pixels)} frames")
 

@@ -11,14 +11,16 @@ from edgeseg.build.candidates import Quantization
 from edgeseg.build.gate import excess
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.remedies import Proposal, Remedies
-from edgeseg.build.report import Gate, RepairStep
+from edgeseg.build.report import CalibratorRow, Gate, RepairStep
 from edgeseg.build.trial import Judged
 from edgeseg.errors import EngineMismatch, ModelFileError
 from edgeseg.quantize.blocks import Block
 
-__all__ = ["Repair", "fewest"]
+__all__ = ["STAGES", "Repair", "fewest"]
 
 logger = logging.getLogger(__name__)
+#: Calibrator, equalization, bias correction, ranking, blocks.
+STAGES = 5
 
 
 @dataclass
@@ -31,6 +33,8 @@ class Repair:
         judge: Builds an engine of a quantization and gates it.
         recipe: Limits of the gate.
         steps: What was tried, in order.
+        calibrators: What was tried among them.
+        stage: Which of the `STAGES` of the loop is under way, from 0 on.
     """
 
     best: Judged
@@ -38,6 +42,8 @@ class Repair:
     judge: Callable[[Quantization], Judged]
     recipe: BuildRecipe
     steps: list[RepairStep] = field(default_factory=list)
+    calibrators: list[CalibratorRow] = field(default_factory=list)
+    stage: int = 0
 
     def run(self) -> None:
         """Try one remedy after the other until the gate passes; what does not help is taken back."""
@@ -49,13 +55,14 @@ class Repair:
             ("equalize", self.remedies.equalization),
             ("bias correction", self.remedies.bias_correction),
         )
-        for step, remedy in remedies:
+        for self.stage, (step, remedy) in enumerate(remedies):
             if self.best.verdict == "pass":
                 return
             started = time.perf_counter()
             proposal = remedy(self._quantization)
+            self.calibrators += proposal.calibrators
             if proposal.quantization is None:
-                self._note(step, f"not tried: {proposal.detail}", None, None, kept=False, seconds=0.0)
+                self._note(step, proposal.detail, None, None, kept=False, seconds=time.perf_counter() - started)
             else:
                 self._try(step, proposal.detail, proposal.quantization, started)
         if self.best.verdict != "pass":
@@ -72,8 +79,13 @@ class Repair:
 
         The last block of the shortest passing list is needed; it stays, and the same is asked of those before it.
         """
-        base = self._quantization
+        base, started = self._quantization, time.perf_counter()
+        self.stage = STAGES - 2
         ranked = self.remedies.ranking(base)
+        first = ", ".join(block.label for block in ranked[:3])
+        detail = f"{len(ranked)} blocks ranked: {first} …"
+        self._note("sensitivity", detail, None, None, kept=False, seconds=time.perf_counter() - started)
+        self.stage = STAGES - 1
         needed: list[Block] = []
         left = ranked
 
@@ -128,12 +140,14 @@ class Repair:
             reason=judged.reason if judged else "",
             gate=judged.gate if judged else None,
             gain=_gain(before.gate, judged.gate) if judged and before else None,
+            excess=excess(judged.gate, self.recipe) if judged else None,
             int8_convs=shown.built.int8_convs,
             total_convs=shown.built.total_convs,
             seconds=seconds,
         )
         self.steps.append(row)
-        logger.info("Repair, %s: %s: %s", step, detail, row.reason or "nothing measured")
+        gain = "" if row.gain is None else f"; {100 * row.gain:+.2f}, {'kept' if kept else 'taken back'}"
+        logger.info("Repair, %s: %s%s%s", step, detail, row.reason and f": {row.reason}", gain)
 
 
 def fewest(passes: Callable[[int], bool], most: int, *, sure: bool = False) -> int | None:

@@ -24,7 +24,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         drop: `float_miou - miou`, with its 95 % interval.
         class_drop: Drop of IoU by class, for the classes that count.
         small_class_drop: For the others, which do not gate.
-        agreement: Share of confident pixels with float's class; None where no pixel is confident.
+        agreement: Share of confident pixels with float's class, with its 95 % interval; None where none is confident.
         confident: Share of all pixels that float is confident of.
         class_agreement: IoU against float by class, for the classes that count.
         small_class_agreement: For the others, which do not gate.
@@ -39,6 +39,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     class_drop: dict[str, float] = {}
     small_class_drop: dict[str, float] = {}
     agreement: float | None = None
+    agreement_ci95: tuple[float, float] | None = None
     confident: float | None = None
     class_agreement: dict[str, float] = {}
     small_class_agreement: dict[str, float] = {}
@@ -90,10 +91,12 @@ class RepairStep(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt of the repair loop.
 
     Attributes:
-        step: `as asked`, `calibrator`, `equalize`, `bias correction` or `float blocks`.
+        step: `as asked`, `calibrator`, `equalize`, `bias correction`, `sensitivity` or `float blocks`.
         detail: What was done, or why it was not tried.
         gain: How much better the gate's figure is than the best before: points of mIoU over 100, or share of pixels;
             None where nothing was measured.
+        excess: Points by which the gate's worst figure is beyond its limit, at most 0 where it passes; it decides
+            what is kept.
         kept: The next steps build on it.
         engine: Backend and dialect.
     """
@@ -106,6 +109,7 @@ class RepairStep(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     gate: Gate | None = None
     gain: float | None = None
+    excess: float | None = None
     int8_convs: int = 0
     total_convs: int = 0
     seconds: float = 0.0
@@ -121,8 +125,9 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
             stands in the engine's card under `execution`, where the library tells it.
         float_nodes: Convolutions and other heavy operators without Q/DQ.
         int8: How each INT8 graph that passed was quantized, by dialect.
-        calibrators: What `--calibrator auto` tried.
+        calibrators: What `--calibrator auto` and the repair loop tried.
         repair: What the repair loop did, in order; empty where nothing was to be repaired.
+        attempts: How often the gate judged an INT8 graph on the same frames until this one.
         prefer: By what the engine was picked.
         warnings: What the user should know, a sentence each.
         device: That everything was measured on: processor and cores.
@@ -148,6 +153,7 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     int8: dict[Dialect, Int8Recipe] = {}
     calibrators: tuple[CalibratorRow, ...] = ()
     repair: tuple[RepairStep, ...] = ()
+    attempts: int = 1
     prefer: Prefer = "balanced"
     warnings: tuple[str, ...]
     device: str

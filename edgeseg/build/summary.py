@@ -6,7 +6,6 @@ from pathlib import Path
 
 import msgspec
 
-from edgeseg.build.calibrate import Calibration
 from edgeseg.build.candidates import Candidate
 from edgeseg.build.choice import MARGIN, fastest_float
 from edgeseg.build.recipe import BuildRecipe
@@ -23,7 +22,6 @@ def summarize(
     pick: Trial,
     trials: list[Trial],
     refused: list[CandidateReport],
-    calibration: Calibration,
     recipe: BuildRecipe,
     folder: Path,
 ) -> BuildReport:
@@ -48,7 +46,7 @@ def summarize(
         precision=row.precision,
         dialect=row.dialect,
         graph_sha256=row.graph_sha256,
-        ranges_sha256=calibration.ranges.sha256() if calibration.ranges else "",
+        ranges_sha256=pick.built.quantization.ranges.sha256() if pick.built.quantization else "",
         verdict=pick.verdict,
         gate=pick.gate,
         speed=pick.speed,
@@ -77,7 +75,11 @@ def refused_row(candidate: Candidate, reason: str) -> CandidateReport:
     )
 
 
-ALLOW_MORE = {"labels": ", or allow more (--max-drop, --max-class-drop)"}
+ALLOW_MORE = {
+    "labels": ", or allow more (--max-drop, --max-class-drop)",
+    "agreement": ", or ask for less (--min-agreement, --min-class-iou)",
+    "golden": ". To have it repaired, give frames to judge on: --data DIR or --frames SOURCE, and --calib",
+}
 
 
 def refusal(report: BuildReport, reason: str) -> GateFailed:

@@ -60,6 +60,18 @@ Examples:
 @click.option("--max-drop", type=float, metavar="POINTS", help="Largest drop of mIoU; needs --data.  [default: 0.5]")
 @click.option("--max-class-drop", type=float, metavar="POINTS", help="Of one class; needs --data.  [default: 2.0]")
 @click.option(
+    "--min-agreement",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Confident pixels that must have float's class, without labels.  [default: 96]",
+)
+@click.option(
+    "--min-class-iou",
+    type=click.FloatRange(0, 100),
+    metavar="POINTS",
+    help="IoU against float of each class, without labels.  [default: 80]",
+)
+@click.option(
     "--min-class-share",
     type=click.FloatRange(0, 100, max_open=True),
     metavar="PERCENT",
@@ -83,8 +95,9 @@ def build(recipe: str | None, out: Path | None, as_json: bool, **options: Any) -
     MODEL is a name of edgeseg models, an .onnx file of any segmentation network, or a checkpoint; without it
     the default network. What was kept before stays whole until another engine has passed.
 
-    Where no INT8 engine passes, its graph is repaired: another calibrator, channels brought to like magnitudes,
-    corrected biases, then the most sensitive blocks back to float. Where none passes then, the exit code is 7.
+    Where no INT8 engine passes on --data or --frames, its graph is repaired: another calibrator, channels brought
+    to like magnitudes, corrected biases, then the most sensitive blocks back to float. Where none passes then, the
+    exit code is 7.
     """
     import msgspec
 
@@ -110,7 +123,7 @@ def _tell(report: BuildReport) -> None:
         say(f"warning: {warning}")
     if line := small_classes_line(report.gate):
         say(line)
-    if report.gate.kind == "golden" and report.release:
+    if report.gate.kind == "golden" and report.release and report.verdict == "pass":
         say(release_line(report.release))
 
 

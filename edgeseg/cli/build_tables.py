@@ -25,38 +25,36 @@ def print_build_tables(report: BuildReport) -> None:
     """Print which calibrators were tried, what was repaired, and all engines with figures and verdicts."""
     if report.calibrators:
         columns = ("dialect", "calibrator", "same class as float, %", "signal to noise, dB", "")
-        rows: list[tuple[str, ...]] = [
+        tried: list[tuple[str, ...]] = [
             (row.dialect, row.calibrator, points(row.agreement), _db(row.snr_db), "▶" if row.picked else "")
             for row in report.calibrators
         ]
-        print_table("Calibrators, on frames held out from calibration", columns, rows)
-    if report.repair:
-        print_table(f"Repair of {report.repair[0].engine}", _repair_columns(report), _repair_rows(report))
+        print_table("Calibrators, on frames that ranges were not measured on", columns, tried)
+    for engine in dict.fromkeys(step.engine for step in report.repair):
+        rows = [_repair_cells(step) for step in report.repair if step.engine == engine]
+        print_table(f"Repair of {engine}", _repair_columns(report), rows)
     accuracy = ACCURACY.get(report.gate.kind, "accuracy")
-    drop = ("drop (95 %)",) if report.gate.kind == "labels" else ()
+    drop = {"labels": ("drop (95 %)",), "agreement": ("95 %",)}.get(report.gate.kind, ())
     shown = ("backend", "dialect", "precision", "ms p50", "FPS", accuracy, *drop, "MB", "INT8 convs", "verdict")
-    tried = [_cells(row, with_drop=bool(drop)) for row in report.candidates]
-    print_table(f"Tried, timed in turns; preferred: {report.prefer}", shown, tried)
+    engines = [_cells(row, with_drop=bool(drop)) for row in report.candidates]
+    print_table(f"Tried, timed in turns; preferred: {report.prefer}", shown, engines)
 
 
 def _repair_columns(report: BuildReport) -> tuple[str, ...]:
     figure, worst = ("drop", "worst class") if report.gate.kind == "labels" else ("agreement", "least IoU")
-    return ("step", "what was done", figure, "gain", worst, "INT8 convs", "time", "")
-
-
-def _repair_rows(report: BuildReport) -> list[tuple[str, ...]]:
-    return [_repair_cells(step) for step in report.repair]
+    return ("step", "what was done", figure, "gain", worst, "over limit", "INT8 convs", "time", "")
 
 
 def _repair_cells(step: RepairStep) -> tuple[str, ...]:
     if step.gate is None:
-        return step.step, step.detail, "-", "-", "-", "-", "-", ""
+        return step.step, step.detail, "-", "-", "-", "-", "-", format_time(step.seconds), ""
     return (
         step.step,
         step.detail,
         points(step.gate.drop if step.gate.kind == "labels" else step.gate.agreement),
         "" if step.gain is None else f"{100 * step.gain:+.2f}",
         _worst(step.gate),
+        "" if step.excess is None else f"{step.excess:+.2f}",
         f"{step.int8_convs}/{step.total_convs}",
         format_time(step.seconds),
         "pass" if step.verdict == "pass" else "kept" if step.kept else "taken back",
@@ -95,6 +93,8 @@ def _accuracy(gate: Gate | None) -> str:
 
 
 def _drop(gate: Gate | None) -> str:
+    if gate is not None and gate.agreement_ci95 is not None:
+        return " to ".join(points(end) for end in gate.agreement_ci95)
     if gate is None or gate.drop is None:
         return "-"
     interval = "" if gate.drop_ci95 is None else f" ({points(gate.drop_ci95[0])} to {points(gate.drop_ci95[1])})"

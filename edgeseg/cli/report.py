@@ -32,9 +32,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def set_up_logging(verbose: int) -> None:
-    """Send the library's log to stderr: warnings, with -v what happens, with -vv everything."""
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+    """Send the log to stderr: warnings, with -v what edgeseg does, with -vv everything of other libraries too."""
+    root = logging.DEBUG if verbose > 1 else logging.WARNING
+    logging.basicConfig(level=root, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("edgeseg").setLevel(logging.INFO if verbose == 1 else logging.NOTSET)
 
 
 def say(text: str) -> None:

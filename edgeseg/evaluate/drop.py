@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edgeseg.errors import UsageError
 from edgeseg.evaluate.confusion import ConfusionMatrix
 
-__all__ = ["COUNTING_SHARE", "MiouDrop", "miou_drop"]
+__all__ = ["COUNTING_SHARE", "MiouDrop", "miou_drop", "resample_blocks"]
 
 Float64 = npt.NDArray[np.float64]
 
@@ -87,14 +87,14 @@ def _interval(
     reference: Sequence[ConfusionMatrix], other: Sequence[ConfusionMatrix], resamples: int, seed: int
 ) -> tuple[float, float]:
     """The 2.5 and 97.5 percentiles of the drop over resampled frames."""
-    times = _resampled(len(reference), resamples, np.random.default_rng(seed))
+    times = resample_blocks(len(reference), resamples, np.random.default_rng(seed))
     mious = [_mious(times, matrices) for matrices in (reference, other)]
     low, high = np.nanpercentile(mious[0] - mious[1], (2.5, 97.5))
     return float(low), float(high)
 
 
-def _resampled(frames: int, resamples: int, rng: np.random.Generator) -> Float64:
-    """How often each frame is drawn, `(resamples, frames)`: whole blocks, wrapping round at the end."""
+def resample_blocks(frames: int, resamples: int, rng: np.random.Generator) -> Float64:
+    """How often each frame is drawn, `(resamples, frames)`: whole blocks of neighbours, wrapping round at the end."""
     length = round(frames**0.5)
     blocks = -(-frames // length)
     starts = rng.integers(frames, size=(resamples, blocks, 1))

@@ -137,7 +137,7 @@ def test_a_failed_gate_replaces_nothing_and_gives_the_figures(edgeseg: Any, stoc
     assert ran.code == 7
     assert ran.report["verdict"] == "fail"
     assert ran.report["engine"] == ""
-    assert "-90 are allowed" in ran.report["error"]["message"]
+    assert "a drop of -90 is allowed" in ran.report["error"]["message"]
     assert not any("--engine" in warning for warning in ran.report["warnings"])
     assert {path.name: path.read_bytes() for path in built.iterdir()} == before
 
