@@ -93,7 +93,7 @@ class Remedies:
         gain = self._snr_db(recipe, equalized, pixels) - self._snr_db(
             _uncorrected(now.recipe), equalize(self.prepared, now.recipe.equalization), pixels
         )
-        if gain < LEAST_GAIN_DB:
+        if not gain >= LEAST_GAIN_DB:
             return Proposal(None, f"channels are alike already: {round(gain, 1) + 0.0:+} dB if made more so")
         ranges = calibrate_on(frames, equalized, lambda share, note: self.on_progress(share, f"equalize, {note}"))
         return Proposal(Quantization(recipe, ranges), f"channels made alike, {gain:+.1f} dB on {len(pixels)} frames")

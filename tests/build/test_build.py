@@ -201,6 +201,14 @@ def test_a_network_that_is_nowhere_confident_is_not_judged(edgeseg: Any, stock: 
             id="a limit on labels without labels",
         ),
         pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--data", "{stock}/data", "--max-drop", "nan"),
+            2, "--max-drop is nan", id="a limit that is no number",
+        ),
+        pytest.param(
+            ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--data", "{stock}/data", "--frames", "x"), 2,
+            "--data and --frames", id="two kinds of frames to judge on",
+        ),
+        pytest.param(
             ("{stock}/net.onnx", *IMAGENET, "--calib", "{stock}/frames", "--keep-float", "n99"), 2, "n99",
             id="a node that is not there",
         ),
@@ -523,3 +531,26 @@ def test_mean_and_deviation_come_in_either_unit(mean: str, std: str, more: dict[
     preprocess = preprocess_of(BuildRecipe(mean=triple(mean), std=triple(std), **more))
     assert preprocess.mean == pytest.approx((127.5, 102, 76.5))
     assert preprocess.std == pytest.approx((51, 63.75, 76.5))
+
+
+def test_agreement_has_an_interval_and_limits_of_its_own(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    words = ("--frames", stock / "data/images")
+    gate = build(edgeseg, stock, tmp_path, *words).report["gate"]
+    low, high = gate["agreement_ci95"]
+    assert low <= gate["agreement"] <= high
+    ran = build(edgeseg, stock, tmp_path, *words, "--min-agreement", "100", "--min-class-iou", "100", "--no-repair")
+    assert ran.code == 7
+    assert "100 % are needed" in ran.err or "100 is needed" in ran.err
+
+
+def test_few_frames_to_judge_on_are_named(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    ran = build(edgeseg, stock, tmp_path, "--data", stock / "data", "--gate-frames", "3")
+    assert any("Only 3 frames are judged on" in warning for warning in ran.report["warnings"])
+
+
+def test_rendered_frames_prove_nothing_of_new_ranges(edgeseg: Any, stock: Path, tmp_path: Path) -> None:
+    """The shipped model with ranges of four frames, too few to hold any out."""
+    some = tmp_path / "some.txt"
+    some.write_text("".join(f"{stock}/data/images/{index:03}.png\n" for index in range(4)))
+    ran = edgeseg("build", "--int8", "--calib", some, *QUICK, "-o", tmp_path / "e")
+    assert (ran.report["gate"]["kind"], ran.report["verdict"]) == ("none", "unmeasured")
