@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from edgeseg.card import Dialect, Int8Recipe
 from edgeseg.errors import ModelFileError
+from edgeseg.graph.io import graph_sha256
 from edgeseg.graph.runtime import open_graph
 from edgeseg.quantize.correction import add_to_biases, measure_corrections
 from edgeseg.quantize.dialects import DIALECTS, quantize_onnx
@@ -224,4 +225,8 @@ def test_corrections_are_followed_at_another_size(dialect: Dialect) -> None:
     model, larger = prepared(), as_prepared(tiny_prepared(64, 96))
     ranges = ranges_of(model)
     corrections = measure_corrections(model, quantize_onnx(model, ranges, dialect=dialect), PIXELS)
-    quantize_onnx(larger, ranges, dialect=dialect, recipe=Int8Recipe(corrections=corrections))
+    plain, corrected = (
+        quantize_onnx(larger, ranges, dialect=dialect, recipe=Int8Recipe(corrections=found))
+        for found in ({}, corrections)
+    )
+    assert graph_sha256(plain) != graph_sha256(corrected)
