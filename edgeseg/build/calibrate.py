@@ -77,7 +77,8 @@ def _measure(recipe: BuildRecipe, prepared: ir.Model, on_progress: OnProgress) -
         frames = frames.without(search.keys)
         if not recipe.data and not recipe.frames:
             held_out = search.choose(every=2)
-            search = search.without(held_out.keys)
+            left = search.without(held_out.keys)
+            search = left if len(left) else None
     if not len(frames):
         raise UsageError(f"All frames of {recipe.calib} are the same picture.", hint="Calibrate on varied frames.")
     ranges, warnings = calibrate_and_watch(frames, prepared, on_progress)

@@ -21,6 +21,8 @@ __all__ = ["STAGES", "Repair", "fewest"]
 logger = logging.getLogger(__name__)
 #: Calibrator, equalization, bias correction, ranking, blocks.
 STAGES = 5
+#: Questions to the gate after which no more blocks are sought that need not stay in float.
+PATIENCE = 20
 
 
 @dataclass
@@ -77,7 +79,8 @@ class Repair:
     def _float_blocks(self) -> None:
         """Blocks back to float, the most sensitive first until the gate passes, and then those alone that it takes.
 
-        The last block of the shortest passing list is needed; it stays, and the same is asked of those before it.
+        The last block of the shortest passing list is needed; it stays, and the same is asked of those before it, until
+        the gate was asked `PATIENCE` times.
         """
         base, started = self._quantization, time.perf_counter()
         self.stage = STAGES - 2
@@ -92,8 +95,8 @@ class Repair:
         def passes(count: int) -> bool:
             return self._try_blocks(base, [*needed, *left[:count]], len(ranked))
 
-        count = fewest(passes, len(ranked) - 1)
-        while count:
+        count, begun = fewest(passes, len(ranked) - 1), len(self.steps)
+        while count and len(self.steps) - begun < PATIENCE:
             needed, left = [*needed, left[count - 1]], left[: count - 1]
             if not left or passes(0):
                 return

@@ -209,6 +209,19 @@ def test_a_gate_on_the_frames_that_choices_were_made_by_is_named(
     assert report["ranges_sha256"] == load_ranges(ranges).sha256()
 
 
+def test_where_all_held_out_frames_are_judged_on_that_is_said(
+    stock: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of five frames one is held out, and the gate needs it."""
+    some = tmp_path / "some.txt"
+    some.write_text("".join(f"{stock}/calib/{index:03}.png\n" for index in range(0, 40, 8)))
+    words = ["--int8", *IMAGENET, "--calib", str(some), "--calibrator", "auto", "--no-repair", *QUICK]
+    main(["build", str(stock / f"relu-{SOUND}.onnx"), *words, "-o", str(tmp_path / "e"), "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["gate"]["frames"] == 1
+    assert any("chosen on the frames that the gate judges on" in warning for warning in report["warnings"])
+
+
 def test_auto_takes_the_calibrator_that_held_out_frames_like_best(build: Any) -> None:
     code, report = build(f"relu-{SOUND}.onnx", "--calibrator", "auto")
     assert code == 0
