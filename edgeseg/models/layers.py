@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["InvertedResidual", "SeparableConv", "Upsampling", "conv_bn", "make_divisible", "upsample"]
+__all__ = [
+    "Count",
+    "InvertedResidual",
+    "SeparableConv",
+    "Stride",
+    "Upsampling",
+    "WidthMultiplier",
+    "conv_bn",
+    "make_divisible",
+    "upsample",
+]
 
 Upsampling = Literal["align_corners", "half_pixel"]
+#: Options of networks, checked where one is made by name.
+Count = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+Stride = Literal[2, 4, 8, 16, 32]
+WidthMultiplier = Annotated[float, msgspec.Meta(gt=0, le=4)]
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:

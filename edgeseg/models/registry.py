@@ -4,67 +4,71 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from functools import partial
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-from torch import nn
 
 from edgeseg.errors import UsageError, nearest
 from edgeseg.models.backbones import Backbone, EfficientNetLite, MobileNetV2
-from edgeseg.models.decoders import LiteSeg
-from edgeseg.models.layers import Upsampling
+from edgeseg.models.decoders import LiteSeg, Segmenter
 
 __all__ = ["create_model", "list_models"]
 
-Factory = Callable[..., nn.Module]
-WidthMultiplier = Annotated[float, msgspec.Meta(gt=0, le=4)]
-_FACTORIES: dict[str, Factory] = {}
-
-
-def register(name: str) -> Callable[[Factory], Factory]:
-    """Put a factory into the registry under `name`."""
-
-    def add(factory: Factory) -> Factory:
-        _FACTORIES[name] = factory
-        return factory
-
-    return add
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "mobilenetv2": MobileNetV2,
+    "efficientnet-lite0": partial(EfficientNetLite, 0),
+    "efficientnet-lite1": partial(EfficientNetLite, 1),
+    "efficientnet-lite2": partial(EfficientNetLite, 2),
+}
+DECODERS: dict[str, Callable[..., Segmenter]] = {"liteseg": LiteSeg}
+#: Options that differ from the decoder's own where a paper or its authors' checkpoint says so.
+PUBLISHED: dict[str, dict[str, Any]] = {}
 
 
 def list_models() -> list[str]:
     """The names that `create_model` knows, sorted."""
-    return sorted(_FACTORIES)
+    return sorted(f"{decoder}-{backbone}" for decoder in DECODERS for backbone in BACKBONES)
 
 
-def create_model(name: str, *, num_classes: int, **options: Any) -> nn.Module:
+def create_model(name: str, *, num_classes: int, **options: Any) -> Segmenter:
     """A network in eval mode with fresh weights: images in, logits at the images' size out.
 
     Args:
         name: One of `list_models()`.
         num_classes: Channels of the logits, 1 to 255.
-        options: Options of that network; without any, the network of its paper.
+        options: Options of the backbone and the decoder; without any, the network of its paper.
 
     Raises:
         UsageError: No such name or option, a value that the option can't take, or a class count out of range.
     """
-    if name not in _FACTORIES:
-        raise UsageError(f"There is no model '{name}'.", hint=nearest(name, _FACTORIES))
+    if name not in list_models():
+        raise UsageError(f"There is no model '{name}'.", hint=nearest(name, list_models()))
     if not 1 <= num_classes <= 255:
         raise UsageError(
             f"num_classes is {num_classes}; class maps are uint8 and 255 is void, so 1 to 255 is possible."
         )
-    factory = _FACTORIES[name]
-    return factory(num_classes, **_checked(name, factory, options)).eval()
+    decoder_name, backbone_name = name.split("-", 1)
+    backbone, decoder = BACKBONES[backbone_name], DECODERS[decoder_name]
+    options = _checked(name, options, _options(backbone) | _options(decoder))
+    own = {key: options.pop(key) for key in _options(backbone) if key in options}
+    return decoder(backbone(**own), num_classes, **PUBLISHED.get(name, {}) | options).eval()
 
 
-def _checked(name: str, factory: Factory, options: dict[str, Any]) -> dict[str, Any]:
-    """The options, each converted to the type that the factory's keyword of that name asks for."""
-    hints = get_type_hints(factory, include_extras=True)
-    known = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
+def _options(factory: Callable[..., Any]) -> dict[str, Any]:
+    """The keywords that a backbone or a decoder takes, with the types that they ask for."""
+    made = factory.func if isinstance(factory, partial) else factory
+    hints = get_type_hints(made.__init__, include_extras=True)
+    parameters = inspect.signature(made.__init__).parameters.values()
+    return {p.name: hints[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _checked(name: str, options: dict[str, Any], hints: dict[str, Any]) -> dict[str, Any]:
+    """The options, each converted to the type that its keyword asks for."""
     checked = {}
     for option, value in options.items():
-        if option not in known:
-            raise UsageError(f"Model '{name}' has no option '{option}'.", hint=nearest(option, known))
+        if option not in hints:
+            raise UsageError(f"Model '{name}' has no option '{option}'.", hint=nearest(option, list(hints)))
         try:
             checked[option] = msgspec.convert(value, hints[option])
         except msgspec.ValidationError as error:
@@ -76,23 +80,3 @@ def _checked(name: str, factory: Factory, options: dict[str, Any]) -> dict[str, 
 
 def _possible(hint: Any) -> str:
     return "Possible: " + ", ".join(map(repr, get_args(hint))) + "." if get_origin(hint) is Literal else ""
-
-
-def _liteseg(backbone: Backbone, num_classes: int, skip16: bool, upsampling: Upsampling) -> LiteSeg:
-    return LiteSeg(backbone, num_classes, skip16=skip16, upsampling=upsampling)
-
-
-@register("liteseg-mobilenetv2")
-def liteseg_mobilenetv2(
-    num_classes: int, *, width: WidthMultiplier = 1.0, skip16: bool = False, upsampling: Upsampling = "align_corners"
-) -> LiteSeg:
-    """LiteSeg on MobileNetV2, as in the paper; `width` is the backbone's multiplier."""
-    return _liteseg(MobileNetV2(width=width), num_classes, skip16, upsampling)
-
-
-@register("liteseg-efficientnet-lite0")
-def liteseg_efficientnet_lite0(
-    num_classes: int, *, skip16: bool = False, upsampling: Upsampling = "align_corners"
-) -> LiteSeg:
-    """LiteSeg's decoder on the 320-channel map of EfficientNet-Lite0."""
-    return _liteseg(EfficientNetLite(), num_classes, skip16, upsampling)

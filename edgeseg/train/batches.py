@@ -18,6 +18,7 @@ from edgeseg.data.labelled import LabelledFrames, find_data_set, open_labelled
 from edgeseg.errors import UsageError
 from edgeseg.labels import label_set
 from edgeseg.train.augment import augment
+from edgeseg.train.paste import paste_objects
 from edgeseg.train.recipe import Augment, TrainRecipe
 
 __all__ = ["Samples", "class_frequency", "normalize", "split_frames", "training_batches"]
@@ -27,17 +28,24 @@ logger = logging.getLogger(__name__)
 UInt8 = npt.NDArray[np.uint8]
 #: Decoded frames that all workers together keep in memory.
 CACHED_BYTES = 2 << 30
+#: Stretches of frames in a row whose ends are held out.
+STRETCHES = 8
 
 
 def split_frames(recipe: TrainRecipe) -> tuple[LabelledFrames, LabelledFrames]:
     """The frames to train on and those to validate on.
+
+    With `hold_out`, both come from the training frames, and `val/` is not looked at: of each of the `STRETCHES`
+    stretches of frames in a row, the last part validates, so that neighbours in a video seldom stand on both sides.
 
     Raises:
         UsageError: The folder has none of the known layouts, or holds too few frames.
     """
     root, classes = Path(recipe.data), len(label_set(recipe.classes))
     root = root if root.is_dir() else find_data_set(recipe.data)
-    if (root / "train").is_dir():
+    if (root / "train").is_dir() and recipe.hold_out:
+        training, validation = _hold_out(open_labelled(root / "train", classes), recipe.hold_out)
+    elif (root / "train").is_dir():
         training, validation = open_labelled(root / "train", classes), open_labelled(root / "val", classes)
     else:
         pairs = open_labelled(root, classes).pairs
@@ -52,19 +60,39 @@ def split_frames(recipe: TrainRecipe) -> tuple[LabelledFrames, LabelledFrames]:
     return training, validation
 
 
+def _hold_out(frames: LabelledFrames, share: float) -> tuple[LabelledFrames, LabelledFrames]:
+    stretches = [list(part) for part in np.array_split(np.arange(len(frames)), STRETCHES)]
+    held = {index for part in stretches for index in part[len(part) - round(share * len(part)) :]}
+    parts = ([pair for i, pair in enumerate(frames.pairs) if (i in held) == kept] for kept in (False, True))
+    training, validation = (LabelledFrames(tuple(part), frames.num_classes) for part in parts)
+    return training, validation
+
+
 class Samples(Dataset[tuple[Tensor, Tensor]]):
     """Augmented samples, each a pure function of seed, epoch and index. Small data sets stay in memory."""
 
-    def __init__(self, frames: LabelledFrames, settings: Augment, seed: int, cached_bytes: int = CACHED_BYTES) -> None:
+    def __init__(
+        self,
+        frames: LabelledFrames,
+        settings: Augment,
+        seed: int,
+        *,
+        rare: tuple[int, ...] = (),
+        cached_bytes: int = CACHED_BYTES,
+    ) -> None:
         self.frames, self.settings, self.seed = frames, settings, seed
+        self._rare = rare if settings.paste else ()
         self._cache: dict[int, tuple[UInt8, UInt8]] = {}
         self._free = cached_bytes
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Frame `(h, w, 3)` uint8 RGB and mask `(h, w)` uint8 by epoch and index."""
         epoch, index = key
-        frame, mask = self._read(index)
-        frame, mask = augment(frame, mask, self.settings, np.random.default_rng((self.seed, epoch, index)))
+        rng = np.random.default_rng((self.seed, epoch, index))
+        frame, mask = augment(*self._read(index), self.settings, rng)
+        if self._rare and rng.random() < self.settings.paste:
+            other = augment(*self._read(int(rng.integers(len(self.frames)))), self.settings, rng)
+            frame, mask = paste_objects((frame, mask), other, self._rare, rng)
         return torch.from_numpy(np.ascontiguousarray(frame[..., ::-1])), torch.from_numpy(mask)
 
     def _read(self, index: int) -> tuple[UInt8, UInt8]:
@@ -78,15 +106,19 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
 
 
 def training_batches(
-    recipe: TrainRecipe, frames: LabelledFrames, *, first: int, workers: int
+    recipe: TrainRecipe, frames: LabelledFrames, *, first: int, workers: int, rank: int = 0, ranks: int = 1
 ) -> Iterator[list[Tensor]]:
     """The batches of a whole run from step `first` on; the last partial one of each epoch is dropped.
+
+    Of several processes each gets its own share of every batch.
 
     Yields:
         Frames `(batch, h, w, 3)` uint8 RGB and masks `(batch, h, w)` uint8.
     """
-    samples = Samples(frames, recipe.augment, recipe.seed, CACHED_BYTES // max(1, workers))
-    keys = _keys(recipe, len(frames), first)
+    rare = tuple(map(label_set(recipe.classes).names.index, recipe.augment.paste_classes))
+    cached = CACHED_BYTES // max(1, workers)
+    samples = Samples(frames, recipe.augment, recipe.seed, rare=rare, cached_bytes=cached)
+    keys = (part[rank::ranks] for part in _keys(recipe, len(frames), first))
     yield from DataLoader(samples, batch_sampler=keys, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_run)
 
 

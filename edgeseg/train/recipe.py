@@ -6,14 +6,15 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-__all__ = ["Augment", "Optimizer", "TrainRecipe", "default_recipe"]
+__all__ = ["Augment", "Distillation", "Loss", "Optimizer", "TrainRecipe", "default_recipe"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Weight = Annotated[float, msgspec.Meta(ge=0)]
 
 #: Ends of the names of models whose backbones have ImageNet weights in a package.
-IMAGENET = ("-efficientnet-lite0",)
+IMAGENET = ("-efficientnet-lite0", "-efficientnet-lite1", "-efficientnet-lite2")
 
 
 class Augment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,6 +25,8 @@ class Augment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         scale: Smallest and largest random scale.
         flip: Chance of a horizontal flip.
         brightness, contrast, saturation: Largest relative change, 0 for none.
+        paste: Chance that objects of another frame are pasted in, as they stand there.
+        paste_classes: Names of the classes whose objects are pasted.
     """
 
     crop_hw: tuple[Count, Count] = (288, 384)
@@ -32,10 +35,14 @@ class Augment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     brightness: Share = 0.3
     contrast: Share = 0.3
     saturation: Share = 0.3
+    paste: Share = 0.0
+    paste_classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scale[0] > self.scale[1]:
             raise ValueError(f"scale is {list(self.scale)}, but the smallest comes first")
+        if self.paste and not self.paste_classes:
+            raise ValueError("paste is set, but paste_classes names no class")
 
 
 class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +68,53 @@ class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return float(rise * (1 - step / steps) ** self.power)
 
 
+class Loss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is minimized: the sum of these terms, each a mean over pixels or classes.
+
+    Attributes:
+        class_weight_offset: The cross-entropy's weights are `1 / ln(offset + frequency)` (ENet, Paszke et al., 2016);
+            above 1, or 0 for none.
+        ohem: Only pixels whose own class got a lower probability than this count, 0 for all (online hard example
+            mining, Shrivastava et al., CVPR 2016), but always `ohem_share` of them.
+        ohem_share: The hardest share of the labelled pixels that counts in any case.
+        jaccard: Weight of the soft Jaccard loss (Rahman and Wang, ISVC 2016), which the mIoU follows.
+        aux: Weight of the cross-entropy of auxiliary heads on the backbone's maps (PSPNet, Zhao et al., CVPR 2017).
+        aux_strides: Strides of those maps. The heads are left out of the saved weights.
+    """
+
+    class_weight_offset: float = 1.10
+    ohem: Share = 0.0
+    ohem_share: Share = 0.0625
+    jaccard: Weight = 0.0
+    aux: Weight = 0.4
+    aux_strides: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.class_weight_offset != 0 and not self.class_weight_offset > 1:
+            raise ValueError(
+                f"class_weight_offset is {self.class_weight_offset}, but only 0 and numbers above 1 make sense"
+            )
+
+
+class Distillation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Learning from a larger network (Hinton et al., 2015, arXiv 1503.02531), on void pixels too.
+
+    Attributes:
+        teacher: Path of the `best.safetensors` of another run with the same classes.
+        weight: Of the Kullback-Leibler divergence from the teacher's class probabilities.
+        temperature: That both networks' logits are divided by.
+        features: Weight of the divergence between the channels' spatial distributions, on the maps of
+            `feature_strides` (Shu et al., "Channel-wise Knowledge Distillation", ICCV 2021).
+        feature_strides: Strides of the backbones' maps that are compared, through a 1x1 convolution.
+    """
+
+    teacher: str
+    weight: Weight = 1.0
+    temperature: Positive = 2.0
+    features: Weight = 1.0
+    feature_strides: tuple[int, ...] = ()
+
+
 class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One training run.
 
@@ -73,8 +127,10 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         backbone_weights: `imagenet`, `none`, or the path of a checkpoint of the whole network to start from.
         batch: Frames per step; normalizing the pooled features takes two at least.
         precision: Arithmetic of the forward pass.
-        class_weight_offset: Loss weights are `1 / ln(offset + frequency)` (ENet, Paszke et al., 2016); above 1, or 0
-            for none.
+        hold_out: Share of the training frames to validate on instead of `val/`, for choices that `val/` then judges.
+        keep: `best` saves the weights of the epoch with the highest mIoU, `last` those of the newest.
+        validate_every: Epochs from one validation to the next; the last epoch is always validated.
+        distillation: A teacher to learn from.
     """
 
     model: str
@@ -86,15 +142,13 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch: Annotated[int, msgspec.Meta(ge=2)] = 8
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
-    class_weight_offset: float = 1.10
+    hold_out: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
+    keep: Literal["best", "last"] = "best"
+    validate_every: Count = 1
     augment: Augment = Augment()
+    loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
-
-    def __post_init__(self) -> None:
-        if self.class_weight_offset != 0 and not self.class_weight_offset > 1:
-            raise ValueError(
-                f"class_weight_offset is {self.class_weight_offset}, but only 0 and numbers above 1 make sense"
-            )
+    distillation: Distillation | None = None
 
 
 def default_recipe(model: str, **changes: Any) -> TrainRecipe:

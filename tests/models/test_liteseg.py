@@ -33,9 +33,9 @@ def test_keys_and_shapes_are_the_published_ones_in_order() -> None:
 NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("liteseg-mobilenetv2", {}),
     ("liteseg-mobilenetv2", {"width": 0.35}),
-    ("liteseg-mobilenetv2", {"width": 1.4, "skip16": True}),
+    ("liteseg-mobilenetv2", {"width": 1.4, "skips": [16]}),
     ("liteseg-efficientnet-lite0", {}),
-    ("liteseg-efficientnet-lite0", {"skip16": True, "upsampling": "half_pixel"}),
+    ("liteseg-efficientnet-lite0", {"skips": [16], "upsampling": "half_pixel"}),
 ]
 
 

@@ -23,7 +23,7 @@ def test_every_listed_model_is_made_in_eval_mode() -> None:
     [
         pytest.param("liteseg-mobilnet2", 3, {}, "'liteseg-mobilenetv2'", id="a mistyped model gets the nearest name"),
         pytest.param("unet", 3, {}, "Possible: liteseg-", id="an unrelated name gets all that are possible"),
-        pytest.param("liteseg-mobilenetv2", 3, {"skip_16": True}, "Did you mean 'skip16'", id="a mistyped option"),
+        pytest.param("liteseg-mobilenetv2", 3, {"skip": [16]}, "Did you mean 'skips'", id="a mistyped option"),
         pytest.param("liteseg-efficientnet-lite0", 3, {"width": 0.5}, "no option 'width'", id="another model's option"),
         pytest.param(
             "liteseg-mobilenetv2",
@@ -32,7 +32,7 @@ def test_every_listed_model_is_made_in_eval_mode() -> None:
             "'align_corners', 'half_pixel'",
             id="a mistyped choice",
         ),
-        pytest.param("liteseg-mobilenetv2", 3, {"skip16": "yes"}, "skip16 = 'yes'", id="text for a truth value"),
+        pytest.param("liteseg-mobilenetv2", 3, {"skips": "yes"}, "skips = 'yes'", id="text for a truth value"),
         pytest.param("liteseg-mobilenetv2", 3, {"width": 0}, "width = 0", id="no width at all"),
         pytest.param("liteseg-mobilenetv2", 0, {}, "1 to 255", id="no class"),
         pytest.param("liteseg-mobilenetv2", 256, {}, "1 to 255", id="more classes than a class map holds"),

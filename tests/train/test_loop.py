@@ -73,7 +73,7 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     first, second = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other))
     assert first["state"] == second["state"]
-    for part in ("net", "averaged"):
+    for part in ("objective", "averaged"):
         for key, value in first[part].items():
             assert torch.equal(value, second[part][key]), f"{part}: {key}"
 

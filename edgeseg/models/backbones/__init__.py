@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgeseg.models.backbones.base import Backbone
-from edgeseg.models.backbones.efficientnet_lite import EfficientNetLite
+from edgeseg.models.backbones.base import Backbone, OutputStride
+from edgeseg.models.backbones.efficientnet_lite import EfficientNetLite, LiteVariant
 from edgeseg.models.backbones.mobilenetv2 import MobileNetV2
 
-__all__ = ["Backbone", "EfficientNetLite", "MobileNetV2"]
+__all__ = ["Backbone", "EfficientNetLite", "LiteVariant", "MobileNetV2", "OutputStride"]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from typing import Annotated, Literal
+
+import msgspec
 from torch import Tensor, nn
 
-from edgeseg.models.backbones.base import Backbone
-from edgeseg.models.layers import InvertedResidual, conv_bn
+from edgeseg.models.backbones.base import Backbone, Downsampling, OutputStride
+from edgeseg.models.layers import InvertedResidual, conv_bn, make_divisible
 
-__all__ = ["EfficientNetLite"]
+__all__ = ["EfficientNetLite", "LiteVariant"]
+
+LiteVariant = Literal[0, 1, 2]
+Stages = Annotated[int, msgspec.Meta(ge=5, le=7)]
 
 #: expansion, channels, repeats, stride of the first, kernel
 STAGES = (
@@ -19,39 +26,43 @@ STAGES = (
     (6, 192, 4, 2, 5),
     (6, 320, 1, 1, 3),
 )
+#: Multipliers of width and depth. The stem and the first and last stage keep their repeats.
+VARIANTS: dict[LiteVariant, tuple[float, float]] = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
+STEM = 32
 EPS = 1e-3
 
 
 class EfficientNetLite(Backbone):
-    """EfficientNet-Lite0: features at strides 2, 4, 8, 16 and 32, the deepest with 320 channels.
+    """EfficientNet-Lite0, 1 or 2: features at strides 2 to `output_stride`.
 
     The 1280-channel layer of the classifier is left out. Padding is symmetric, which engines fuse; the
     TensorFlow weights were trained with padding on the right and below only, so fine-tune before use.
+
+    Args:
+        variant: 0, 1 or 2, rising in width and depth.
+        output_stride: Stride of the deepest map; 8 and 16 dilate the last stages.
+        stages: How many of the seven stages to keep; five end at stride 16 with the widest map below 200 channels.
     """
 
-    deepest = 32
-
-    def __init__(self) -> None:
+    def __init__(self, variant: LiteVariant = 0, *, output_stride: OutputStride = 32, stages: Stages = 7) -> None:
         super().__init__()
-        cin = 32
+        self.variant = variant
+        width, depth = VARIANTS[variant]
+        cin, down = STEM, Downsampling(output_stride, total=2)
         self.stem = nn.Sequential(*conv_bn(3, cin, 3, stride=2, eps=EPS))
         blocks: list[nn.Module] = []
-        total, self._ends, self.channels = 2, {}, {}
-        for expand, cout, repeats, stride, kernel in STAGES:
-            for index in range(repeats):
-                step = stride if index == 0 else 1
-                blocks.append(InvertedResidual(cin, cout, expand=expand, stride=step, kernel=kernel, eps=EPS))
-                total *= step
+        for number, (expand, channels, repeats, first, kernel) in enumerate(STAGES[:stages]):
+            cout = make_divisible(channels * width)
+            inner = 0 < number < len(STAGES) - 1
+            for index in range(math.ceil(repeats * depth) if inner else repeats):
+                stride, dilation = down.step(first if index == 0 else 1)
+                blocks.append(
+                    InvertedResidual(cin, cout, expand=expand, stride=stride, kernel=kernel, dilation=dilation, eps=EPS)
+                )
+                down.mark(len(blocks) - 1, cout)
                 cin = cout
-                self._ends[total], self.channels[total] = len(blocks) - 1, cout
         self.blocks = nn.Sequential(*blocks)
+        self.channels, self.deepest, self._down = down.channels, down.total, down
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
-        x = self.stem(x)
-        maps: dict[int, Tensor] = {}
-        strides = {end: stride for stride, end in self._ends.items()}
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in strides:
-                maps[strides[index]] = x
-        return maps
+        return self._down.run(self.blocks, self.stem(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgeseg.models.decoders.base import Segmenter
 from edgeseg.models.decoders.liteseg import LiteSeg
 
-__all__ = ["LiteSeg"]
+__all__ = ["LiteSeg", "Segmenter"]

@@ -1,0 +1,54 @@
+"""What every segmentation network of the registry is: a backbone and a decoder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import cast
+
+from torch import Tensor, nn
+
+from edgeseg.models.backbones import Backbone
+from edgeseg.models.layers import Upsampling, upsample
+
+__all__ = ["Segmenter"]
+
+
+class Segmenter(nn.Module, ABC):
+    """A backbone, held under its own `prefix`, and the decoder that a subclass adds.
+
+    Attributes:
+        prefix: Under which name the backbone's keys lie.
+        upsampling: How maps are resized, the logits too.
+    """
+
+    def __init__(self, backbone: Backbone, upsampling: Upsampling) -> None:
+        super().__init__()
+        self.prefix, self.upsampling = backbone.prefix, upsampling
+        self.add_module(backbone.prefix, backbone)
+
+    def features(self) -> Backbone:
+        """The network that makes the feature maps."""
+        return cast("Backbone", getattr(self, self.prefix))
+
+    @abstractmethod
+    def decode(self, maps: dict[int, Tensor]) -> Tensor:
+        """Logits at the decoder's own size from the backbone's maps by stride."""
+
+    def forward_low(self, x: Tensor) -> Tensor:
+        """Logits at the decoder's own size, `(N, num_classes, h, w)` for images `(N, 3, H, W)`."""
+        return self.decode(self.features()(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits at the input's size.
+
+        Args:
+            x: `(N, 3, H, W)` float, RGB, normalized as the weights expect.
+
+        Returns:
+            `(N, num_classes, H, W)`, any range.
+        """
+        return self.upsample(self.forward_low(x), x)
+
+    def upsample(self, maps: Tensor, like: Tensor) -> Tensor:
+        """Bilinear resize of `maps` to the height and width of `like`."""
+        return upsample(maps, like.shape[2:], self.upsampling)
