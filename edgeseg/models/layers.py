@@ -16,6 +16,7 @@ __all__ = [
     "Stride",
     "Upsampling",
     "WidthMultiplier",
+    "channel_shuffle",
     "conv_bn",
     "make_divisible",
     "upsample",
@@ -92,6 +93,14 @@ class SeparableConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.pointwise(self.conv1(x))
         return y
+
+
+def channel_shuffle(x: Tensor, groups: int) -> Tensor:
+    """Deal the channels of `(N, C, h, w)` out in turns: the first of each group, then the second of each.
+
+    Source: Zhang et al., "ShuffleNet", CVPR 2018.
+    """
+    return x.unflatten(1, (groups, x.shape[1] // groups)).transpose(1, 2).flatten(1, 2)
 
 
 def upsample(x: Tensor, size_hw: tuple[int, int] | torch.Size, mode: Upsampling) -> Tensor:

@@ -10,20 +10,38 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from edgeseg.errors import UsageError, nearest
-from edgeseg.models.backbones import Backbone, EfficientNetLite, MobileNetV2
+from edgeseg.models.backbones import (
+    Backbone,
+    DarkNet19,
+    EfficientNetLite,
+    MobileNetV1,
+    MobileNetV2,
+    MobileNetV3,
+    ShuffleNet,
+    ShuffleNetV2,
+)
 from edgeseg.models.decoders import LiteSeg, Segmenter
 
 __all__ = ["create_model", "list_models"]
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "mobilenetv1": MobileNetV1,
     "mobilenetv2": MobileNetV2,
+    "mobilenetv3-small": partial(MobileNetV3, "small"),
+    "mobilenetv3-large": partial(MobileNetV3, "large"),
+    "shufflenet": ShuffleNet,
+    "shufflenetv2": ShuffleNetV2,
+    "darknet19": DarkNet19,
     "efficientnet-lite0": partial(EfficientNetLite, 0),
     "efficientnet-lite1": partial(EfficientNetLite, 1),
     "efficientnet-lite2": partial(EfficientNetLite, 2),
 }
 DECODERS: dict[str, Callable[..., Segmenter]] = {"liteseg": LiteSeg}
 #: Options that differ from the decoder's own where a paper or its authors' checkpoint says so.
-PUBLISHED: dict[str, dict[str, Any]] = {}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "liteseg-shufflenet": {"low": 8, "low_channels": 48},
+    "liteseg-darknet19": {"low_channels": 32},
+}
 
 
 def list_models() -> list[str]:
