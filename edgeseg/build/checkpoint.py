@@ -58,14 +58,15 @@ def export_checkpoint(
         )
     options = recipe.get("options", {}) if options is None else options
     labels = label_set(classes)
-    net = load_weights(create_model(network, num_classes=len(labels), **options), path)
+    net = create_model(network, num_classes=len(labels), **options)
+    load_weights(net, path)
     own = {
         "model": path.stem,
         "network": network,
         "options": options,
         "classes": labels.names,
         "palette": labels.palette,
-        "upsampling": options.get("upsampling", "align_corners"),
+        "upsampling": net.upsampling,
         "made_from": {"weights": sha256_file(path)},
         "tools": {"edgeseg": __version__},
     }

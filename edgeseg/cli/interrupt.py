@@ -18,7 +18,7 @@ def stopped_by_interrupt(promise: str) -> Iterator[Callable[[], bool]]:
     """While inside, the first Ctrl-C or SIGTERM makes the function that this gives say True; the second aborts.
 
     Args:
-        promise: What is finished first, as in `Saving a checkpoint`.
+        promise: What is finished first, as in `Saving a checkpoint`; empty says nothing.
     """
     asked = threading.Event()
 
@@ -26,7 +26,8 @@ def stopped_by_interrupt(promise: str) -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        say(f"\n{promise}; Ctrl-C again aborts at once.")
+        if promise:
+            say(f"\n{promise}; Ctrl-C again aborts at once.")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,14 +51,18 @@ def train(
 ) -> None:
     """Train a network by RECIPE: a .toml file, the name of a shipped one, or a model's name.
 
-    The output folder gets best.safetensors (the best weights on the validation frames), history.jsonl (loss and mIoU
-    by epoch) and last.ckpt. Ctrl-C saves a checkpoint and ends with 130; --resume goes on at the very batch.
+    Under torchrun the processes share every batch, one GPU each, or the CPU.
+
+    The output folder gets best.safetensors (the best weights on the validation frames, or the last where the recipe
+    says so), history.jsonl (loss and mIoU by epoch) and last.ckpt. Ctrl-C saves a checkpoint and ends with 130;
+    --resume goes on at the very batch.
 
     \b
     Examples:
       edgeseg train liteseg-efficientnet-lite0-camvid --data camvid
       edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --epochs 40 -o runs/street
       edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --epochs 40 -o runs/street --resume
+      torchrun --nproc-per-node 4 -m edgeseg train liteseg-efficientnet-lite0-camvid --data camvid
     """
     from edgeseg.train.loop import open_device
     from edgeseg.train.loop import train as run_training
@@ -64,8 +70,11 @@ def train(
     plan = _plan(recipe, {name: value for name, value in changes.items() if value is not None})
     out = out or Path("runs") / Path(recipe).stem
     used, started = str(open_device(device)), time.monotonic()
-    say(f"Training {plan.model} on {used}, epochs: {plan.epochs}. The weights go to {out}.")
-    with stopped_by_interrupt("Saving a checkpoint") as stop, progress("Training") as update:
+    first = os.environ.get("RANK", "0") == "0"
+    if first:
+        say(f"Training {plan.model} on {used}, epochs: {plan.epochs}. The weights go to {out}.")
+    shown = progress("Training") if first else contextlib.nullcontext(lambda share, note: None)
+    with stopped_by_interrupt("Saving a checkpoint" if first else "") as stop, shown as update:
         result = run_training(
             plan,
             out,
@@ -76,9 +85,9 @@ def train(
             stop=stop,
         )
     seconds = time.monotonic() - started
-    if as_json:
+    if first and as_json:
         print_json("train", _report(plan, result, used, seconds))
-    else:
+    elif first:
         _tell(plan, result, seconds)
     if result.interrupted:
         click.get_current_context().exit(130)
@@ -117,22 +126,23 @@ def _report(plan: TrainRecipe, result: TrainResult, device: str, seconds: float)
         "interrupted": result.interrupted,
         "epochs": result.epochs_done,
         "best": result.best,
-        "weights": str(result.weights) if result.best else "",
+        "kept": result.kept,
+        "weights": str(result.weights) if result.kept else "",
         "checkpoint": str(result.checkpoint),
         "seconds": round(seconds, 3),
     }
 
 
 def _tell(plan: TrainRecipe, result: TrainResult, seconds: float) -> None:
-    if result.best is not None:
-        _tell_epoch(result.best)
+    if result.kept is not None:
+        _tell_epoch(result.kept)
     if result.interrupted:
         say(f"Stopped; epochs done: {result.epochs_done} of {plan.epochs}. Go on with the same command and --resume.")
         return
-    say(f"Done in {format_time(seconds)}. The best weights: {result.weights}")
+    say(f"Done in {format_time(seconds)}. The weights: {result.weights}")
     say(f"Next: edgeseg build {result.weights} --int8")
 
 
-def _tell_epoch(best: Epoch) -> None:
-    rows = [(name, points(iou)) for name, iou in best.class_iou.items()]
-    print_table(f"Best: epoch {best.epoch}", ("class", "IoU"), [*rows, ("mean", points(best.miou))])
+def _tell_epoch(kept: Epoch) -> None:
+    rows = [(name, points(iou)) for name, iou in kept.class_iou.items()]
+    print_table(f"Kept: epoch {kept.epoch}", ("class", "IoU"), [*rows, ("mean", points(kept.miou))])

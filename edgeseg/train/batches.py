@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from edgeseg.data.images import read_mask
 from edgeseg.data.labelled import LabelledFrames, find_data_set, open_labelled
-from edgeseg.errors import UsageError
+from edgeseg.errors import UsageError, nearest
 from edgeseg.labels import label_set
 from edgeseg.train.augment import augment
 from edgeseg.train.paste import paste_objects
@@ -115,11 +115,18 @@ def training_batches(
     Yields:
         Frames `(batch, h, w, 3)` uint8 RGB and masks `(batch, h, w)` uint8.
     """
-    rare = tuple(map(label_set(recipe.classes).names.index, recipe.augment.paste_classes))
+    rare = _ids(recipe.augment.paste_classes, label_set(recipe.classes).names)
     cached = CACHED_BYTES // max(1, workers)
     samples = Samples(frames, recipe.augment, recipe.seed, rare=rare, cached_bytes=cached)
     keys = (part[rank::ranks] for part in _keys(recipe, len(frames), first))
     yield from DataLoader(samples, batch_sampler=keys, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_run)
+
+
+def _ids(wanted: tuple[str, ...], names: tuple[str, ...]) -> tuple[int, ...]:
+    for name in wanted:
+        if name not in names:
+            raise UsageError(f"paste_classes has '{name}', which is no class.", hint=nearest(name, names))
+    return tuple(map(names.index, wanted))
 
 
 def _keys(recipe: TrainRecipe, count: int, first: int) -> Iterator[list[tuple[int, int]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from edgeseg.train.batches import class_frequency, normalize, split_frames, trai
 from edgeseg.train.checkpoint import Epoch, State, read_checkpoint, write_checkpoint, write_history
 from edgeseg.train.objective import Objective
 from edgeseg.train.precision import keep_depthwise_in_float
-from edgeseg.train.pretrained import load_imagenet
+from edgeseg.train.pretrained import inherit_imagenet, load_imagenet
 from edgeseg.train.ranks import Ranks
 from edgeseg.train.recipe import TrainRecipe
 
@@ -47,11 +48,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run left behind. `weights` are those of the epoch `best`; `interrupted` runs go on with `resume`."""
+    """What a run left behind.
+
+    Attributes:
+        weights: Those of the epoch `kept`.
+        best: The epoch with the highest mIoU.
+        interrupted: Such runs go on with `resume`.
+    """
 
     weights: Path
     checkpoint: Path
     best: Epoch | None
+    kept: Epoch | None
     epochs_done: int
     interrupted: bool
 
@@ -73,7 +81,7 @@ def train(
     Args:
         recipe: All that the result depends on.
         out: Gets `best.safetensors` and `history.jsonl` after each epoch, and `last.ckpt` then and when stopped.
-        device: A torch device: `cpu`, `cuda`, `cuda:1`, or `auto` for the first GPU that is there.
+        device: A torch device: `cpu`, `cuda`, `cuda:1`, or `auto` for the GPU of this process, where there is one.
         workers: Processes that augment; 0 does it in this one. The batches are the same.
         resume: Go on from `out/last.ckpt`, at the very batch where it stopped.
         on_progress: Called after every step.
@@ -92,14 +100,14 @@ def train(
 
 
 def open_device(name: str) -> torch.device:
-    """The torch device of that name; `auto` is the first GPU, or the CPU where there is none.
+    """The torch device of that name; `auto` is this process's GPU, the first where it is alone, or the CPU.
 
     Raises:
         UsageError: No such kind of device is supported.
         MissingDependency: This machine has no such device, or this torch can't use it.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
     if re.fullmatch(r"cpu|cuda(:\d+)?", name) is None:
         raise UsageError(f"There is no device '{name}'.", hint="Possible: auto, cpu, cuda, cuda:1.")
     try:
@@ -220,8 +228,9 @@ class _Run:
     def _result(self, *, interrupted: bool) -> TrainResult:
         if interrupted and self.ranks.first:
             self._save()
-        weights, done = self.out / "best.safetensors", len(self.state.history)
-        return TrainResult(weights, self._checkpoint, self.state.best, done, interrupted)
+        state, weights = self.state, self.out / "best.safetensors"
+        kept = next(reversed(state.validated), None) if self.recipe.keep == "last" else state.best
+        return TrainResult(weights, self._checkpoint, state.best, kept, len(state.history), interrupted)
 
 
 def _network(recipe: TrainRecipe, *, fresh: bool) -> Segmenter:
@@ -231,6 +240,8 @@ def _network(recipe: TrainRecipe, *, fresh: bool) -> Segmenter:
         net = create_model(recipe.model, num_classes=len(label_set(recipe.classes)), **recipe.options)
     if fresh and recipe.backbone_weights == "imagenet":
         load_imagenet(net.features())
+    elif fresh and recipe.backbone_weights == "inherited":
+        inherit_imagenet(net.features())
     elif fresh and recipe.backbone_weights != "none":
         load_weights(net, recipe.backbone_weights)
     return net

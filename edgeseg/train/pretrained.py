@@ -11,8 +11,9 @@ from torch import nn
 from edgeseg.errors import MissingDependency, UsageError
 from edgeseg.models.backbones import EfficientNetLite
 from edgeseg.models.weights import read_state_dict
+from edgeseg.train.inherit import Layer, inherit_weights
 
-__all__ = ["load_imagenet"]
+__all__ = ["inherit_imagenet", "load_imagenet"]
 
 
 def load_imagenet(backbone: nn.Module) -> None:
@@ -22,15 +23,31 @@ def load_imagenet(backbone: nn.Module) -> None:
         MissingDependency: That package is not installed.
         UsageError: No package is known for this backbone.
     """
-    if not isinstance(backbone, EfficientNetLite):
+    if not isinstance(backbone, EfficientNetLite) or backbone.width != 1:
         raise UsageError(
-            f"No ImageNet weights are known for {type(backbone).__name__}.",
-            hint="Set backbone_weights to 'none', or to the path of a checkpoint.",
+            f"No ImageNet weights are known for this {type(backbone).__name__}.",
+            hint="Set backbone_weights to 'inherited', to 'none', or to the path of a checkpoint.",
         )
     state = read_state_dict(imagenet_file(backbone.variant))
     own = backbone.state_dict()
     renamed = {imagenet_key(key): value for key, value in state.items()}
     backbone.load_state_dict({key: renamed[key] for key in own})
+
+
+def inherit_imagenet(backbone: nn.Module) -> None:
+    """Fill a backbone with channels of EfficientNet-Lite0, by `inherit_weights`.
+
+    Raises:
+        MissingDependency: The package of the ImageNet weights is not installed.
+        UsageError: The backbone is of another build, or wider.
+    """
+    donor = EfficientNetLite(0)
+    load_imagenet(donor)
+    state = read_state_dict(imagenet_file(0))
+    conv, norm = nn.Conv2d(320, 1280, 1, bias=False), nn.BatchNorm2d(1280, eps=1e-3)
+    conv.load_state_dict({"weight": state["_conv_head.weight"]})
+    norm.load_state_dict({key.removeprefix("_bn1."): value for key, value in state.items() if key.startswith("_bn1.")})
+    inherit_weights(backbone, donor, Layer(conv, norm))
 
 
 def imagenet_file(variant: int) -> Path:

@@ -124,7 +124,9 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         data: A known name, or a folder: with `train/` and `val/`, each of which holds `images/` and `masks/` or
             `labels/`; or with these two alone, of which the last tenth is kept for validation.
         options: Options of the model.
-        backbone_weights: `imagenet`, `none`, or the path of a checkpoint of the whole network to start from.
+        backbone_weights: `imagenet`; `inherited`, the strongest channels of EfficientNet-Lite0's ImageNet weights, for
+            narrower networks of the same build (MobileNetV2 too); `none`; or the path of a checkpoint of the whole
+            network to start from.
         batch: Frames per step; normalizing the pooled features takes two at least.
         precision: Arithmetic of the forward pass.
         hold_out: Share of the training frames to validate on instead of `val/`, for choices that `val/` then judges.

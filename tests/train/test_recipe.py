@@ -29,8 +29,10 @@ def test_a_shipped_recipe_is_valid(path: Path) -> None:
         pytest.param("batch = 1", ">= 2 at batch", id="a batch of one, which can't be normalized"),
         pytest.param("epochs = 0", ">= 1 at epochs", id="no epoch"),
         pytest.param("precision = 'int8'", "'int8' at precision", id="a precision that does not train"),
-        pytest.param("class_weight_offset = 0.5", "only 0 and numbers above 1", id="weights without bound"),
+        pytest.param("[loss]\nclass_weight_offset = 0.5", "only 0 and numbers above 1", id="weights without bound"),
         pytest.param("[augment]\nscale = [2.0, 1.0]", "the smallest comes first at augment", id="a scale upside down"),
+        pytest.param("[augment]\npaste = 0.5", "paste_classes names no class", id="pasting nothing"),
+        pytest.param("[distillation]\nweight = 2.0", "`teacher` at distillation", id="a teacher without a name"),
         pytest.param("[optimizer]\nema = 1.0", "< 1.0 at optimizer.ema", id="an average that never moves"),
     ],
 )

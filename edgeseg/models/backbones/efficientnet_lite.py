@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 from torch import Tensor, nn
 
 from edgeseg.models.backbones.base import Backbone, Downsampling, OutputStride
-from edgeseg.models.layers import InvertedResidual, conv_bn, make_divisible
+from edgeseg.models.layers import InvertedResidual, WidthMultiplier, conv_bn, make_divisible
 
 __all__ = ["EfficientNetLite", "LiteVariant"]
 
@@ -40,21 +40,31 @@ class EfficientNetLite(Backbone):
 
     Args:
         variant: 0, 1 or 2, rising in width and depth.
+        width: Width multiplier on top of the variant's own, for the stem too; published weights have 1.
         output_stride: Stride of the deepest map; 8 and 16 dilate the last stages.
         stages: How many of the seven stages to keep; five end at stride 16 with the widest map below 200 channels.
     """
 
-    def __init__(self, variant: LiteVariant = 0, *, output_stride: OutputStride = 32, stages: Stages = 7) -> None:
+    def __init__(
+        self,
+        variant: LiteVariant = 0,
+        *,
+        width: WidthMultiplier = 1.0,
+        output_stride: OutputStride = 32,
+        stages: Stages = 7,
+    ) -> None:
         super().__init__()
-        self.variant = variant
-        width, depth = VARIANTS[variant]
-        cin, down = STEM, Downsampling(output_stride, total=2)
+        self.variant, self.width = variant, width
+        factor, depth = VARIANTS[variant]
+        cin, down = make_divisible(STEM * width), Downsampling(output_stride, total=2)
         self.stem = nn.Sequential(*conv_bn(3, cin, 3, stride=2, eps=EPS))
-        blocks: list[nn.Module] = []
+        blocks: list[InvertedResidual] = []
+        self._repeats: list[int] = []
         for number, (expand, channels, repeats, first, kernel) in enumerate(STAGES[:stages]):
-            cout = make_divisible(channels * width)
+            cout = make_divisible(channels * factor * width)
             inner = 0 < number < len(STAGES) - 1
-            for index in range(math.ceil(repeats * depth) if inner else repeats):
+            self._repeats.append(math.ceil(repeats * depth) if inner else repeats)
+            for index in range(self._repeats[-1]):
                 stride, dilation = down.step(first if index == 0 else 1)
                 blocks.append(
                     InvertedResidual(cin, cout, expand=expand, stride=stride, kernel=kernel, dilation=dilation, eps=EPS)
@@ -63,6 +73,11 @@ class EfficientNetLite(Backbone):
                 cin = cout
         self.blocks = nn.Sequential(*blocks)
         self.channels, self.deepest, self._down = down.channels, down.total, down
+
+    def stages(self) -> list[list[InvertedResidual]]:
+        """The blocks, stage by stage."""
+        blocks = iter(self.blocks)
+        return [[cast("InvertedResidual", next(blocks)) for _ in range(repeats)] for repeats in self._repeats]
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
         return self._down.run(self.blocks, self.stem(x))

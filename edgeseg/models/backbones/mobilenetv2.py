@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from edgeseg.models.backbones.base import Backbone, Downsampling, OutputStride
@@ -39,6 +41,16 @@ class MobileNetV2(Backbone):
         down.mark(len(layers) - 1, last)
         self.features = nn.Sequential(*layers)
         self.channels, self.deepest, self._down = down.channels, down.total, down
+
+    @property
+    def stem(self) -> nn.Module:
+        """The first convolution and its normalization."""
+        return self.features[0]
+
+    def stages(self) -> list[list[InvertedResidual]]:
+        """The blocks, stage by stage, without stem and last layer."""
+        blocks = iter(list(self.features)[1:-1])
+        return [[cast("InvertedResidual", next(blocks)) for _ in range(repeats)] for _, _, repeats, _ in STAGES]
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
         return self._down.run(self.features, x)
