@@ -96,3 +96,30 @@ def test_labels_above_the_class_count_are_refused(tmp_path: Path, recipe: TrainR
     frames, _ = split_frames(msgspec.structs.replace(recipe, data=str(data)))
     with pytest.raises(UsageError, match=r"002\.png holds the ids 7, but there are 3 classes"):
         class_frequency(frames)
+
+
+def test_held_out_frames_come_in_a_row_and_are_not_trained_on(tmp_path: Path) -> None:
+    data = write_data_set(tmp_path, training=40)
+    recipe = TrainRecipe("any", classes=CLASSES, data=str(data), batch=2, hold_out=0.2)
+    training, validation = split_frames(recipe)
+    names = [[int(image.stem) for image, _ in part.pairs] for part in (training, validation)]
+    assert sorted(names[0] + names[1]) == list(range(40)), "each frame is on one side, and val/ is not looked at"
+    assert names[1] == [4, 9, 14, 19, 24, 29, 34, 39], "the end of each stretch"
+
+
+def test_pasted_samples_hold_more_of_the_rare_class(tmp_path: Path) -> None:
+    data = write_data_set(tmp_path, training=8)
+    plain = Augment(crop_hw=(48, 64), scale=(1.0, 1.0))
+    shares = []
+    for settings in (plain, msgspec.structs.replace(plain, paste=1.0, paste_classes=("car",))):
+        recipe = TrainRecipe("any", classes=CLASSES, data=str(data), epochs=4, batch=2, augment=settings)
+        masks = torch.cat([batch[1] for batch in batches(recipe)])
+        shares.append(float((masks == 2).float().mean()))
+    assert shares[1] > 1.2 * shares[0]
+
+
+def test_a_misspelt_class_to_paste_is_refused(recipe: TrainRecipe) -> None:
+    settings = Augment(crop_hw=(16, 24), paste=0.5, paste_classes=("tre",))
+    with pytest.raises(UsageError, match="paste_classes has 'tre'") as caught:
+        batches(msgspec.structs.replace(recipe, augment=settings))
+    assert "'tree'" in caught.value.hint

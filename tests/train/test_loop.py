@@ -226,3 +226,16 @@ def test_an_unknown_device_is_a_usage_error() -> None:
 def test_a_gpu_trains_as_a_cpu_does(recipe: TrainRecipe, straight: Path, tmp_path: Path) -> None:
     train(recipe, tmp_path, device="cuda")
     assert history(tmp_path)[0]["loss"] == pytest.approx(history(straight)[0]["loss"], rel=0.05)
+
+
+def test_validation_can_be_rarer_and_the_last_weights_kept(recipe: TrainRecipe, tmp_path: Path) -> None:
+    own = msgspec.structs.replace(recipe, epochs=5, validate_every=2, keep="last")
+    result = train(own, tmp_path)
+    assert [epoch["epoch"] for epoch in history(tmp_path) if epoch["miou"] is not None] == [2, 4, 5]
+    assert result.kept is not None
+    assert result.kept.epoch == 5
+    averaged = torch.load(tmp_path / "last.ckpt", weights_only=True)["averaged"]
+    net = create_model(recipe.model, num_classes=3, **recipe.options)
+    load_weights(net, result.weights)
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, averaged[f"module.{key}"]), key
