@@ -100,7 +100,7 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 
     Source: Zhang et al., "ShuffleNet", CVPR 2018.
     """
-    return x.unflatten(1, (groups, x.shape[1] // groups)).transpose(1, 2).flatten(1, 2)
+    return torch.unflatten(x, 1, (groups, x.shape[1] // groups)).transpose(1, 2).flatten(1, 2)
 
 
 def upsample(x: Tensor, size_hw: tuple[int, int] | torch.Size, mode: Upsampling) -> Tensor:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from edgeseg.errors import ModelFileError
 from edgeseg.files import write_bytes
+from edgeseg.models.checkpoints import adapted
+from edgeseg.models.darknet import read_darknet19
 
 __all__ = ["load_weights", "read_state_dict", "save_weights"]
 
@@ -30,7 +32,7 @@ UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, V
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors by key from `.safetensors`, or from `.pth` / `.pt` without running any code in it.
+    """Tensors by key from `.safetensors`, from DarkNet19's `.weights`, or from `.pth` / `.pt` without running its code.
 
     A state dict under `state_dict`, `model` or `model_state_dict` is unwrapped, and the prefix that DataParallel or
     `torch.compile` put before every key is cut off.
@@ -54,6 +56,8 @@ def _read(path: Path) -> dict[Any, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if path.suffix == ".weights":
+            return read_darknet19(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         reason = str(error).split("\n")[0] or type(error).__name__
@@ -77,13 +81,14 @@ def _unwrap(state: dict[Any, Any]) -> dict[Any, Any]:
 def load_weights(net: nn.Module, path: str | Path) -> nn.Module:
     """Fill `net` with the weights at `path`, every key and shape matching, and return it.
 
-    Unused ImageNet classifiers in the file are dropped with a log line.
+    Unused ImageNet classifiers in the file are dropped with a log line. Files of torchvision and of Darknet hold a
+    backbone alone, and load into a network's `features()`.
 
     Raises:
         ModelFileError: The file can't be read, or its keys or shapes are not the network's.
     """
-    path = Path(path)
-    state, own = read_state_dict(path), net.state_dict()
+    path, own = Path(path), net.state_dict()
+    state = adapted(read_state_dict(path), own)
     unused = [key for key in state if key not in own and _is_classifier(key)]
     if unused:
         logger.info("Dropped the unused ImageNet classifier of %s: %s", path.name, ", ".join(unused))

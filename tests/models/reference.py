@@ -1,29 +1,38 @@
-"""The published LiteSeg-MobileNetV2 checkpoint as its keys and shapes, filled with reproducible values."""
+"""The published LiteSeg checkpoints as their keys and shapes, filled with reproducible values.
+
+`data/liteseg_*_logits.npz` holds what the authors' forward passes give with these values: every fourth row and column
+for MobileNetV2, every sixteenth for the others.
+"""
 
 from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 DATA = Path(__file__).parent / "data"
 
+Checkpoint = Literal["mobilenet", "shufflenet", "darknet"]
 
-def published_keys() -> dict[str, list[int]]:
-    """Every key of the authors' checkpoint and its shape, in order."""
-    keys: dict[str, list[int]] = json.loads((DATA / "liteseg_mobilenet_keys.json").read_text())
+
+def published_keys(checkpoint: Checkpoint = "mobilenet") -> dict[str, list[int]]:
+    """Every key of one of the authors' checkpoints and its shape, in order."""
+    keys: dict[str, list[int]] = json.loads((DATA / f"liteseg_{checkpoint}_keys.json").read_text())
     return keys
 
 
-def published_state() -> dict[str, torch.Tensor]:
+def published_state(checkpoint: Checkpoint = "mobilenet") -> dict[str, torch.Tensor]:
     """A state dict with the keys of the authors' checkpoint, each value drawn by its key."""
-    return {key: _values(key, shape) for key, shape in published_keys().items()}
+    return {key: drawn(key, shape) for key, shape in published_keys(checkpoint).items()}
 
 
-def _values(key: str, shape: list[int]) -> torch.Tensor:
+def drawn(key: str, shape: Sequence[int]) -> torch.Tensor:
+    """Reproducible values for a key."""
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     if key.endswith("num_batches_tracked"):
         return torch.tensor(0)

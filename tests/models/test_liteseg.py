@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,45 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgeseg.models import create_model, load_weights
-from tests.models.reference import DATA, published_keys, published_state
+from tests.models.reference import DATA, Checkpoint, published_keys, published_state
+
+#: name, authors' checkpoint, ImageNet classifier that it carries along, million parameters in the paper with it
+PUBLISHED: list[tuple[str, Checkpoint, str, float]] = [
+    ("liteseg-mobilenetv2", "mobilenet", ".classifier.", 4.38),
+    ("liteseg-shufflenet", "shufflenet", ".fc.", 3.51),
+    ("liteseg-darknet19", "darknet", ".classifier.", 20.55),
+]
+published = pytest.mark.parametrize(
+    ("name", "checkpoint", "classifier", "millions"), PUBLISHED, ids=[name for name, *_ in PUBLISHED]
+)
 
 
-def test_logits_are_those_of_the_published_network(tmp_path: Path) -> None:
-    torch.save(published_state(), tmp_path / "published.pth")
-    net = load_weights(create_model("liteseg-mobilenetv2", num_classes=19), tmp_path / "published.pth")
+@published
+def test_logits_are_those_of_the_published_network(
+    tmp_path: Path, name: str, checkpoint: Checkpoint, classifier: str, millions: float
+) -> None:
+    path = tmp_path / "published.pth"
+    torch.save(published_state(checkpoint), path)
+    net = load_weights(create_model(name, num_classes=19), path)
+    path.unlink()
+    expected = np.load(DATA / f"liteseg_{checkpoint}_logits.npz")["logits"]
+    step = 192 // expected.shape[2]
     pixels = np.random.default_rng(7).normal(0, 1, (1, 3, 192, 320)).astype(np.float32)
     with torch.no_grad():
-        logits = net(torch.from_numpy(pixels)).numpy()[:, :, ::4, ::4]
-    expected = np.load(DATA / "liteseg_mobilenet_logits.npz")["logits"]
+        logits = net(torch.from_numpy(pixels)).numpy()[:, :, ::step, ::step]
     assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < 1e-4
 
 
-def test_keys_and_shapes_are_the_published_ones_in_order() -> None:
-    own = {k: list(v.shape) for k, v in create_model("liteseg-mobilenetv2", num_classes=19).state_dict().items()}
-    published = {k: shape for k, shape in published_keys().items() if ".classifier." not in k}
-    assert list(own.items()) == list(published.items())
+@published
+def test_keys_shapes_and_parameters_are_the_published_ones_in_order(
+    name: str, checkpoint: Checkpoint, classifier: str, millions: float
+) -> None:
+    net = create_model(name, num_classes=19)
+    own = {k: list(v.shape) for k, v in net.state_dict().items()}
+    keys = published_keys(checkpoint)
+    assert list(own.items()) == [(k, shape) for k, shape in keys.items() if classifier not in k]
+    unused = sum(math.prod(shape) for k, shape in keys.items() if classifier in k)
+    assert round((sum(p.numel() for p in net.parameters()) + unused) / 1e6, 2) == millions
 
 
 NETWORKS: list[tuple[str, dict[str, Any]]] = [
@@ -36,6 +59,9 @@ NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("liteseg-mobilenetv2", {"width": 1.4, "skips": [16]}),
     ("liteseg-efficientnet-lite0", {}),
     ("liteseg-efficientnet-lite0", {"skips": [16], "upsampling": "half_pixel"}),
+    ("liteseg-mobilenetv1", {"width": 0.25}),
+    ("liteseg-mobilenetv3-small", {"output_stride": 16}),
+    ("liteseg-shufflenetv2", {"width": 0.5}),
 ]
 
 

@@ -35,7 +35,8 @@ class Backbone(nn.Module, ABC):
             x: `(N, 3, H, W)` float, RGB, normalized as the weights expect.
 
         Returns:
-            For each stride `s` of `channels`, `(N, channels[s], ceil(H / s), ceil(W / s))`.
+            For each stride `s` of `channels`, `(N, channels[s], ceil(H / s), ceil(W / s))`, rounded down instead where
+            a backbone says so.
         """
 
 
