@@ -16,6 +16,7 @@ from edgeseg.errors import ModelFileError
 from edgeseg.files import write_bytes
 from edgeseg.models.checkpoints import adapted
 from edgeseg.models.darknet import read_darknet19
+from edgeseg.models.nearest import nearest_network
 
 __all__ = ["load_weights", "read_state_dict", "save_weights"]
 
@@ -26,6 +27,9 @@ CLASSIFIERS = frozenset({"classifier", "fc", "_fc"})
 
 #: What DataParallel and `torch.compile` put before every key, the outer one first.
 WRAPPER_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+
+#: Weights and biases of the layers that give one channel a class, in the network with most of them.
+MOST_HEADS = 4
 
 #: What torch and safetensors raise for files that are damaged, no weights, or hold code.
 UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, OSError)
@@ -78,11 +82,17 @@ def _unwrap(state: dict[Any, Any]) -> dict[Any, Any]:
     return state
 
 
-def load_weights(net: nn.Module, path: str | Path) -> nn.Module:
+def load_weights(net: nn.Module, path: str | Path, *, new_head: bool = False) -> nn.Module:
     """Fill `net` with the weights at `path`, every key and shape matching, and return it.
 
     Unused ImageNet classifiers in the file are dropped with a log line. Files of torchvision and of Darknet hold a
     backbone alone, and load into a network's `features()`.
+
+    Args:
+        net: The network to fill.
+        path: The file.
+        new_head: Whether weights for another number of classes will do: the layers that give one channel a class keep
+            what `net` has there, with a log line.
 
     Raises:
         ModelFileError: The file can't be read, or its keys or shapes are not the network's.
@@ -93,6 +103,29 @@ def load_weights(net: nn.Module, path: str | Path) -> nn.Module:
     if unused:
         logger.info("Dropped the unused ImageNet classifier of %s: %s", path.name, ", ".join(unused))
     state = {key: value for key, value in state.items() if key not in unused}
+    if heads := _heads_of_other_classes(state, own):
+        theirs, ours = len(state[heads[0]]), len(own[heads[0]])
+        if not new_head:
+            raise ModelFileError(
+                f"The weights {path} are for {theirs} classes, the network has {ours}.",
+                hint="Check --classes. To train on from them with a new classifier, set new_head = true in the recipe.",
+            )
+        logger.info("Left the classifier for %d classes out of %s: %s", theirs, path.name, ", ".join(heads))
+        state |= {key: own[key] for key in heads}
+    _refuse_misfit(path, state, own)
+    net.load_state_dict(state, strict=False)
+    return net
+
+
+def _heads_of_other_classes(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
+    """Keys that differ from the network's in the number of classes alone; empty where anything else differs too."""
+    differ = [key for key in own if key in state and own[key].shape != state[key].shape]
+    lengths = {(len(own[key]), len(state[key])) for key in differ if own[key].ndim and state[key].ndim}
+    same_inputs = all(own[key].shape[1:] == state[key].shape[1:] for key in differ)
+    return differ if same_inputs and len(lengths) == 1 and len(differ) <= MOST_HEADS else []
+
+
+def _refuse_misfit(path: Path, state: dict[str, Tensor], own: dict[str, Tensor]) -> None:
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in own]
     shapes = [
@@ -105,10 +138,8 @@ def load_weights(net: nn.Module, path: str | Path) -> nn.Module:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise ModelFileError(
                 f"The weights {path} do not fit this network: they {what}: {'; '.join(keys[:3])}{more}.",
-                hint="Check the model's name, its number of classes and its options.",
+                hint=f"The nearest network is {nearest_network(state)}. Check its name and its options.",
             )
-    net.load_state_dict(state, strict=False)
-    return net
 
 
 def save_weights(net: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:

@@ -243,7 +243,7 @@ def _network(recipe: TrainRecipe, *, fresh: bool) -> Segmenter:
     elif fresh and recipe.backbone_weights == "inherited":
         inherit_imagenet(net.features())
     elif fresh and recipe.backbone_weights != "none":
-        load_weights(net, recipe.backbone_weights)
+        load_weights(net, recipe.backbone_weights, new_head=recipe.new_head)
     return net
 
 

@@ -13,7 +13,8 @@ from edgeseg.errors import ModelFileError, UsageError
 from edgeseg.labels import label_set
 from edgeseg.models import create_model, load_weights
 from edgeseg.models.decoders import Segmenter
-from edgeseg.models.layers import conv_bn
+from edgeseg.models.layers import conv_bn, upsample
+from edgeseg.train.fusion import fuse_normalization
 from edgeseg.train.losses import channel_divergence, label_loss, logit_divergence
 from edgeseg.train.recipe import Distillation, TrainRecipe
 
@@ -58,7 +59,8 @@ class Objective(nn.Module):
                 for stride in _known(settings.feature_strides, {s: c for s, c in own.items() if s in other})
             }
         )
-        self._teacher = [teacher.requires_grad_(False)]
+        fuse_normalization(teacher.requires_grad_(False))
+        self._teacher = [teacher.to(torch.bfloat16) if self.recipe.precision == "bf16" else teacher]
 
     def to_device(self, device: torch.device) -> Objective:
         """Move everything, the teacher too, to `device`, channels last in memory."""
@@ -85,10 +87,12 @@ class Objective(nn.Module):
     def _divergence(self, teacher: Segmenter, images: Tensor, maps: dict[int, Tensor], low: Tensor) -> Tensor:
         settings = self.recipe.distillation
         assert settings is not None
+        with torch.no_grad():
+            height, width = (round(settings.scale * side) for side in images.shape[2:])
+            closer = upsample(images, (height, width), "half_pixel")
+            shown = teacher.features()(closer.to(next(teacher.parameters()).dtype))
+            answer = teacher.decode(shown)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            with torch.no_grad():
-                shown = teacher.features()(images)
-                answer = teacher.decode(shown)
             adapted = {stride: adapt(maps[int(stride)]) for stride, adapt in self.adapters.items()}
         loss = settings.weight * logit_divergence(low, answer, settings.temperature)
         for stride, own in adapted.items():

@@ -103,6 +103,8 @@ class Distillation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         teacher: Path of the `best.safetensors` of another run with the same classes.
         weight: Of the Kullback-Leibler divergence from the teacher's class probabilities.
         temperature: That both networks' logits are divided by.
+        scale: The teacher sees the images this many times as large, so that the student learns what it can't see
+            itself (Qi et al., "Multi-Scale Aligned Distillation", CVPR 2021).
         features: Weight of the divergence between the channels' spatial distributions, on the maps of
             `feature_strides` (Shu et al., "Channel-wise Knowledge Distillation", ICCV 2021).
         feature_strides: Strides of the backbones' maps that are compared, through a 1x1 convolution.
@@ -111,6 +113,7 @@ class Distillation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     teacher: str
     weight: Weight = 1.0
     temperature: Positive = 2.0
+    scale: Positive = 1.0
     features: Weight = 1.0
     feature_strides: tuple[int, ...] = ()
 
@@ -127,6 +130,7 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         backbone_weights: `imagenet`; `inherited`, the strongest channels of EfficientNet-Lite0's ImageNet weights, for
             narrower networks of the same build (MobileNetV2 too); `none`; or the path of a checkpoint of the whole
             network to start from.
+        new_head: Whether a checkpoint with another number of classes may be started from: its classifier is left out.
         batch: Frames per step; normalizing the pooled features takes two at least.
         precision: Arithmetic of the forward pass.
         hold_out: Share of the training frames to validate on instead of `val/`, for choices that `val/` then judges.
@@ -140,6 +144,7 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str = "camvid"
     options: dict[str, Any] = {}
     backbone_weights: str = "imagenet"
+    new_head: bool = False
     epochs: Count = 36
     batch: Annotated[int, msgspec.Meta(ge=2)] = 8
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0

@@ -139,16 +139,46 @@ def test_a_file_without_tensors_by_key_is_refused(tmp_path: Path, content: Any, 
         read_state_dict(path)
 
 
-def test_another_class_count_is_refused_with_keys_and_shapes(net: Any, tmp_path: Path) -> None:
+def test_another_class_count_is_refused(net: Any, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save_weights(net, path)
     other = create_model("liteseg-mobilenetv2", num_classes=5, width=0.25)
     before = {key: value.clone() for key, value in other.state_dict().items()}
-    with pytest.raises(ModelFileError) as caught:
+    with pytest.raises(ModelFileError, match="are for 3 classes, the network has 5") as caught:
         load_weights(other, path)
-    assert "last_conv.6.weight is (3, 96, 1, 1), the network's (5, 96, 1, 1)" in caught.value.message
-    assert "number of classes" in caught.value.hint
+    assert "new_head = true" in caught.value.hint
     assert all(torch.equal(value, before[key]) for key, value in other.state_dict().items())
+
+
+def test_another_class_count_gets_a_new_head_where_asked(net: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_weights(net, path)
+    other = create_model("liteseg-mobilenetv2", num_classes=5, width=0.25)
+    head = other.last_conv[-1].weight.clone()
+    load_weights(other, path, new_head=True)
+    assert torch.equal(other.last_conv[-1].weight, head)
+    expected = net.state_dict()
+    for key, value in other.state_dict().items():
+        assert key.startswith("last_conv.6.") or torch.equal(value, expected[key]), key
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "said"),
+    [
+        pytest.param("liteseg-efficientnet-lite0", {}, "nearest network is 'liteseg-efficientnet-lite0' (", id="other"),
+        pytest.param(
+            "liteseg-mobilenetv2", {"width": 0.5}, "'liteseg-mobilenetv2' (390 of 390 keys, but", id="another width"
+        ),
+    ],
+)
+def test_the_network_that_the_weights_are_of_is_named(
+    tmp_path: Path, made: str, options: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "net.safetensors"
+    save_weights(create_model(made, num_classes=3, **options), path)
+    with pytest.raises(ModelFileError) as caught:
+        load_weights(create_model("liteseg-mobilenetv2", num_classes=3, width=0.25), path, new_head=True)
+    assert said in caught.value.hint
 
 
 @pytest.mark.parametrize(

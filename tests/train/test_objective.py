@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_auxiliary_heads_teach_the_maps_that_they_see(recipe: TrainRecipe) -> No
 
 def test_a_teacher_changes_what_is_learnt_and_learns_nothing_itself(recipe: TrainRecipe, teacher: Path) -> None:
     plain, taught = made(recipe), made(recipe, distillation=learn_from(teacher, feature_strides=(8, 16)))
-    before = {key: value.clone() for key, value in load_teacher(learn_from(teacher), CLASSES).state_dict().items()}
+    before = copy.deepcopy(taught._teacher[0].state_dict())
     taught.load_state_dict({**taught.state_dict(), **plain.state_dict()})
     assert taught(*batch()) > plain(*batch())
     loss = taught(*batch())
@@ -95,6 +96,14 @@ def test_a_teacher_changes_what_is_learnt_and_learns_nothing_itself(recipe: Trai
     assert not frozen.training
     for key, value in frozen.state_dict().items():
         assert torch.equal(value, before[key]), key
+
+
+def test_a_teacher_may_look_closer(recipe: TrainRecipe, teacher: Path) -> None:
+    seen: list[tuple[int, ...]] = []
+    taught = made(recipe, distillation=learn_from(teacher, scale=1.5, feature_strides=(8,)))
+    taught._teacher[0].features().register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape)))
+    assert torch.isfinite(taught(*batch()))
+    assert seen == [(2, 3, 48, 72)]
 
 
 def test_heads_and_teacher_are_left_out_of_the_saved_weights(
@@ -177,3 +186,14 @@ def test_slow_depthwise_convolutions_compute_in_float_and_give_the_same(recipe: 
             net(pixels)
     assert seen == [torch.bfloat16], "the answer has the type of the input"
     assert type(conv).__name__ == "FloatConv2d"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_fused_teacher_answers_as_it_did(recipe: TrainRecipe, teacher: Path, precision: str) -> None:
+    plain = load_teacher(learn_from(teacher), CLASSES)
+    (fused,) = made(recipe, distillation=learn_from(teacher), precision=precision)._teacher
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fused.features().modules())
+    images, _ = batch()
+    with torch.no_grad():
+        expected, answer = plain(images), fused(images.to(next(fused.parameters()).dtype)).float()
+    assert torch.allclose(expected, answer, atol=1e-4 if precision == "fp32" else 0.1)
