@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,6 +132,7 @@ def _of_graph(path: Path) -> Inspection:
 
 
 def _graph_facts(path: Path) -> GraphFacts:
+    from edgeseg.graph.cost import count_parameters
     from edgeseg.graph.io import graph_sha256, load_graph, weights_sha256
 
     model = load_graph(path)
@@ -150,7 +150,7 @@ def _graph_facts(path: Path) -> GraphFacts:
         dequantize_nodes=nodes["DequantizeLinear"],
         int8_convs=int8_convs,
         total_convs=total_convs,
-        parameters=_parameters(graph),
+        parameters=count_parameters(graph),
         graph_sha256=graph_sha256(model),
         weights_sha256=weights_sha256(model),
     )
@@ -160,26 +160,6 @@ def _tensor(value: ir.Value) -> Tensor:
     sides = value.shape.dims if value.shape is not None else ()
     shape = tuple(side if isinstance(side, int) else str(side.value or "?") for side in sides)
     return Tensor(value.name or "", value.dtype.name.lower() if value.dtype is not None else "", shape)
-
-
-def _parameters(graph: ir.Graph) -> int:
-    """Values in the weights and biases of operators that have them."""
-    heavy = [
-        node for node in graph if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
-    ]
-    constants = {}
-    for node in heavy:
-        for value in node.inputs[1:]:
-            constant = _behind_dequantize(value)
-            if constant is not None and constant.const_value is not None:
-                constants[constant.name] = math.prod(constant.const_value.shape.numpy())
-    return sum(constants.values())
-
-
-def _behind_dequantize(value: ir.Value | None) -> ir.Value | None:
-    """The stored weight that a DequantizeLinear brings back to float, or the value itself."""
-    node = value.producer() if value is not None else None
-    return node.inputs[0] if node is not None and node.op_type == "DequantizeLinear" else value
 
 
 def _of_ranges(path: Path) -> Inspection:
