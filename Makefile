@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test test-pythons test-slow lint format clean
+.PHONY: help build test test-pythons test-slow lint format catalogue clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ lint: $(TEST_VENV)/.installed ## Run ruff and mypy --strict
 format: $(TEST_VENV)/.installed ## Sort imports and format the code
 	$(TEST_VENV)/bin/ruff check --fix
 	$(TEST_VENV)/bin/ruff format
+
+catalogue: $(TEST_VENV)/.installed ## Count parameters and multiply-adds of every network into edgeseg/networks.json
+	$(TEST_VENV)/bin/python -m edgeseg.models.costs
 
 clean: ## Remove virtual environments, caches and make-build/; engines stay
 	rm -rf $(VENV) $(TEST_VENV)* build dist *.egg-info make-build .mypy_cache .ruff_cache .pytest_cache .hypothesis

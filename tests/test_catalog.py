@@ -4,24 +4,77 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.catalog import DEFAULT_MODEL, NETWORKS, Network, ranges_beside, zoo_model, zoo_models
+from edgeseg.catalog import (
+    BACKBONE_PAPERS,
+    COUNTED,
+    DECODER_PAPERS,
+    DEFAULT_MODEL,
+    NETWORKS,
+    PUBLISHED,
+    Network,
+    ranges_beside,
+    zoo_model,
+    zoo_models,
+)
 from edgeseg.errors import UsageError
+
+REGENERATE = "count anew: make catalogue"
+
+#: Of each decoder and each backbone at least one network.
+SOME = [network for index, network in enumerate(NETWORKS) if index % (len(BACKBONE_PAPERS) + 1) == 0] + [
+    network for network in NETWORKS if network.decoder == "lraspp"
+]
 
 
 def test_the_networks_are_those_that_can_be_created() -> None:
     pytest.importorskip("torch")
     from edgeseg.models import list_models
 
-    assert sorted(network.name for network in NETWORKS) == list_models()
+    assert [network.name for network in NETWORKS] == list_models(), REGENERATE
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
 def test_the_parameters_are_those_of_the_network(network: Network) -> None:
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     from edgeseg.models import create_model
 
-    net = create_model(network.name, num_classes=19)
-    assert sum(parameter.numel() for parameter in net.parameters()) == network.parameters
+    with torch.device("meta"):
+        net = create_model(network.name, num_classes=COUNTED.num_classes)
+    assert sum(parameter.numel() for parameter in net.parameters()) == network.parameters, REGENERATE
+
+
+@pytest.mark.parametrize("network", SOME, ids=lambda network: network.name)
+def test_the_multiply_adds_are_those_of_the_network(network: Network) -> None:
+    pytest.importorskip("torch")
+    from edgeseg.models.costs import count_network
+
+    assert count_network(network.name).macs == network.macs, REGENERATE
+
+
+def test_some_networks_have_every_part() -> None:
+    assert {network.decoder for network in SOME} == set(DECODER_PAPERS)
+    assert {network.backbone for network in SOME} == set(BACKBONE_PAPERS)
+
+
+def test_every_pair_of_a_decoder_and_a_backbone_with_a_paper_is_a_network() -> None:
+    pairs = {(network.decoder, network.backbone) for network in NETWORKS}
+    assert pairs == {(decoder, backbone) for decoder in DECODER_PAPERS for backbone in BACKBONE_PAPERS}
+    assert set(PUBLISHED) <= pairs
+    assert all(network.name == f"{network.decoder}-{network.backbone}" for network in NETWORKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "papers", "miou"),
+    [
+        pytest.param("liteseg-mobilenetv2", ["LiteSeg", "MobileNetV2"], [0.6781], id="of two papers, with a result"),
+        pytest.param("unet-mobilenetv2", ["U-Net", "MobileNetV2"], [], id="that no paper has"),
+        pytest.param("lraspp-mobilenetv3-large", ["MobileNetV3"], [], id="of one paper"),
+    ],
+)
+def test_a_network_has_the_papers_of_its_parts(name: str, papers: list[str], miou: list[float]) -> None:
+    network = next(network for network in NETWORKS if network.name == name)
+    assert [paper.split()[0] for paper in network.papers] == papers
+    assert [published.miou for published in network.published] == miou
 
 
 def test_a_shipped_model_is_found_by_its_name(tmp_path: Path) -> None:
