@@ -90,7 +90,7 @@ def build_engine(
             raise refusal(report, pick.reason)
         if not leads and store.current() == store.folder / pick.built.engine.path.name:
             raise not_instead_of(report)
-        _write_measurements(pick, report)
+        _write_measurements(pick, report, recipe)
         stack.close()
         engine = pick.built.engine.path
         store.keep({path.name: path for path in files_of(engine)}, engine.name if leads else None)
@@ -134,8 +134,8 @@ def _build_all(
     return built, refused
 
 
-def _write_measurements(pick: Trial, report: BuildReport) -> None:
-    """Put what was measured, and the engine's answer to the golden frame, beside the engine and onto its card."""
+def _write_measurements(pick: Trial, report: BuildReport, recipe: BuildRecipe) -> None:
+    """Put what was measured, on what, and the engine's answer to the golden frame, beside it and onto its card."""
     engine = pick.built.engine
     frame = golden_frame(engine.card)
     measured = {
@@ -144,6 +144,8 @@ def _write_measurements(pick: Trial, report: BuildReport) -> None:
         "speed": msgspec.to_builtins(report.speed),
         "verdict": report.verdict,
         "attempts": report.attempts,
+        "device": report.device,
+        "data": recipe.data,
         "golden": write_golden(engine.path, frame[0], pick.session.infer(frame)[0].astype(np.uint8)),
     }
     write_card(engine.path, msgspec.structs.replace(engine.card, measured=measured))

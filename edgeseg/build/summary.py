@@ -12,7 +12,7 @@ from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import BuildReport, CandidateReport
 from edgeseg.build.trial import Trial
 from edgeseg.card import Dialect, Int8Recipe
-from edgeseg.device.cpu import cpu_model, inference_threads
+from edgeseg.device.cpu import inference_device
 from edgeseg.errors import GateFailed
 
 __all__ = ["not_instead_of", "refusal", "refused_row", "summarize"]
@@ -57,7 +57,7 @@ def summarize(
         int8=_recipes(trials),
         prefer=recipe.prefer,
         warnings=_warnings(pick, trials, recipe),
-        device=f"{cpu_model()}, {inference_threads()} threads",
+        device=inference_device(),
         release=card.measured.get("release", {}),
         seconds=0.0,
     )

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from edgeseg.errors import UsageError
 
-__all__ = ["VNNI", "cpu_features", "cpu_model", "inference_threads", "int8_saturates", "usable_cores"]
+__all__ = [
+    "VNNI",
+    "cpu_features",
+    "cpu_model",
+    "inference_device",
+    "inference_threads",
+    "int8_saturates",
+    "usable_cores",
+]
 
 #: Features by which an x86 processor sums u8 x s8 products in 32 bits.
 VNNI = frozenset({"avx512_vnni", "avx_vnni"})
@@ -55,6 +63,11 @@ def inference_threads() -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise UsageError(f"EDGESEG_THREADS is '{text}'; a number of threads from 1 is needed.", hint="Or unset it.")
     return int(text)
+
+
+def inference_device() -> str:
+    """What engines run on here, as measurements name it: the processor, and the threads that an engine uses."""
+    return f"{cpu_model()}, {inference_threads()} threads"
 
 
 def _entries(cpuinfo: Path) -> list[tuple[str, str]]:
