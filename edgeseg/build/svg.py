@@ -27,7 +27,6 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 LONGEST_NAME, LONGEST_TEXT = 44, 140
 #: Pixels: of a letter of texts but names, and around all.
 NOTE_LETTER, MARGIN = 6.2, 16
-MOST_TICKS = 7
 #: Of an axis, so that next to nothing looks like it.
 LEAST_SPAN = 0.1
 
@@ -37,25 +36,26 @@ _STYLE = """
     .title { font-size: 16px; font-weight: 600 }
     .panel { font-size: 12px; font-weight: 600 }
     .name { font-family: ui-monospace, 'DejaVu Sans Mono', monospace }
-    .note { fill: #59636e }
+    .note { fill: #59636e; color: #59636e }
     .paper { fill: #ffffff }
     .grid { stroke: #dfe3e8 }
     .zero { stroke: #59636e }
     .a { fill: #0072b2; color: #0072b2 }
     .b { fill: #c2570c; color: #c2570c }
     .c { fill: #00785a; color: #00785a }
-    path.ring { fill: none; stroke: currentColor; stroke-width: 2 }
+    path.ring { fill: #ffffff; stroke: currentColor; stroke-width: 2 }
     .front { fill: none; stroke: #59636e; stroke-width: 1.5; stroke-dasharray: 5 3 }
     .leader { stroke: #9da7b1 }
     @media (prefers-color-scheme: dark) {
       text { fill: #e6edf3 }
-      .note { fill: #9da7b1 }
+      .note { fill: #9da7b1; color: #9da7b1 }
       .paper { fill: #0d1117 }
       .grid { stroke: #2b323b }
       .zero { stroke: #9da7b1 }
       .a { fill: #56a8e0; color: #56a8e0 }
       .b { fill: #f0883e; color: #f0883e }
       .c { fill: #3fbf95; color: #3fbf95 }
+      path.ring { fill: #0d1117 }
       .front { stroke: #9da7b1 }
       .leader { stroke: #59636e }
     }
@@ -85,10 +85,10 @@ def heading(title: str, notes: Sequence[str]) -> tuple[list[str], float, float]:
     return body, 34 + 16 * len(notes), 2 * MARGIN + NOTE_LETTER * max(map(len, shown), default=0)
 
 
-def ticks(low: float, high: float) -> tuple[float, ...]:
-    """Round numbers at even steps, the first at most `low`, the last at least `high`."""
+def ticks(low: float, high: float, most: int = 7) -> tuple[float, ...]:
+    """Round numbers at even steps, the first at most `low`, the last at least `high`, `most` in all."""
     high = max(high, low + LEAST_SPAN)
-    rough = (high - low) / (MOST_TICKS - 2)
+    rough = (high - low) / (most - 2)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -1,0 +1,178 @@
+"""Scatter charts as SVG: labelled points, and the front of those that nothing beats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from edgeseg.build.label_layout import RADIUS, Box, Line, leader, place_labels
+from edgeseg.build.svg import (
+    LONGEST_NAME,
+    MARGIN,
+    NOTE_LETTER,
+    document,
+    heading,
+    printable,
+    shortened,
+    text_at,
+    ticks,
+    tip,
+)
+
+__all__ = ["Mark", "draw_scatter", "pareto_front"]
+
+#: Pixels: of the chart within its axes, left of it for figures, and of a line of a label.
+WIDTH, HEIGHT, FIGURES, LINE = 920, 560, 40, 13
+COLOURS = "abc"
+MOST_TICKS = 12
+#: Share of the span of the values that stays free beyond them, and the least of a value where there is no span.
+ROOM, LEAST = 0.08, 0.005
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One point; of `x` little is better, of `y` much.
+
+    Attributes:
+        lines: Its label. Any text will do, here as everywhere.
+        tip: What shows where the mouse rests on it.
+        group: By which it is coloured.
+        hollow: A diamond and not a disc.
+    """
+
+    x: float
+    y: float
+    lines: tuple[str, ...]
+    tip: str
+    group: str
+    hollow: bool
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Values from `low`, at the pixel `start`, to `high`, at `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        return [tick for tick in ticks(self.low, self.high, MOST_TICKS) if self.low <= tick <= self.high]
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points `(x, y)` that no other beats, by rising x: none has both less x and as much y or more."""
+    front: list[int] = []
+    for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
+        if not front or points[index][1] > points[front[-1]][1]:
+            front.append(index)
+    return front
+
+
+def draw_scatter(
+    title: str, notes: Sequence[str], marks: Sequence[Mark], *, axes: tuple[str, str], kinds: tuple[str, str]
+) -> str:
+    """A whole SVG file. Labels of the front are placed first; one without room is left out, and is its point's tip.
+
+    Args:
+        title: Of the chart.
+        notes: Lines below it.
+        marks: At least one.
+        axes: What stands at the axes, x and y.
+        kinds: What discs are, and what diamonds are.
+    """
+    body, end, written = heading(title, notes)
+    top, left = end + 70, MARGIN + FIGURES
+    x = _Scale(*_range([mark.x for mark in marks]), left, left + WIDTH)
+    y = _Scale(*_range([mark.y for mark in marks]), top + HEIGHT, top)
+    front = pareto_front([(mark.x, mark.y) for mark in marks])
+    ordered = [marks[index] for index in front] + [mark for index, mark in enumerate(marks) if index not in front]
+    places = [(x(mark.x), y(mark.y)) for mark in ordered]
+    steps = _steps(places[: len(front)], x.end)
+    colours = {group: COLOURS[index % len(COLOURS)] for index, group in enumerate(sorted({m.group for m in marks}))}
+    body += _legend(colours, kinds, MARGIN, end + 24)
+    body += _grid(x, y, axes)
+    body.append(_path(steps))
+    body += _labels(ordered, places, Box(left, top, x.end, y.start), steps)
+    body += [_mark(at, colours[mark.group], mark.hollow, mark.tip) for mark, at in zip(ordered, places, strict=True)]
+    return document(title, max(x.end + 2 * MARGIN, written), y.start + 50, body)
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    room = max(ROOM * (high - low), LEAST * abs(high), LEAST)
+    return max(0.0, low - room), high + room
+
+
+def _legend(colours: dict[str, str], kinds: tuple[str, str], x: float, y: float) -> Iterator[str]:
+    """What shapes, colours and the line mean, side by side."""
+    for kind, hollow in zip(kinds, (False, True), strict=True):
+        yield _mark((x + RADIUS, y - 4), "note", hollow, kind)
+        yield text_at(x + 18, y, kind, "note")
+        x += 34 + NOTE_LETTER * len(kind)
+    for group, colour in colours.items():
+        yield f'<rect class="{colour}" x="{x:.1f}" y="{y - 9:.1f}" width="10" height="10"/>'
+        yield text_at(x + 16, y, group, "note")
+        x += 32 + NOTE_LETTER * len(group)
+    yield f'<path class="front" d="M{x:.1f} {y - 4:.1f} h24"/>'
+    yield text_at(x + 30, y, "Pareto front: nothing is both faster and more accurate", "note")
+
+
+def _grid(x: _Scale, y: _Scale, axes: tuple[str, str]) -> Iterator[str]:
+    for tick in x.ticks():
+        yield f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{y.end:.1f}" y2="{y.start:.1f}"/>'
+        yield text_at(x(tick), y.start + 17, f"{tick:g}", "note", "middle")
+    for tick in y.ticks():
+        yield f'<line class="grid" x1="{x.start:.1f}" x2="{x.end:.1f}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+        yield text_at(x.start - 6, y(tick) + 4, f"{tick:g}", "note", "end")
+    yield text_at(x.end, y.start + 35, axes[0], "panel", "end")
+    yield text_at(MARGIN, y.end - 12, axes[1], "panel")
+
+
+def _steps(front: Sequence[tuple[float, float]], end: float) -> list[Line]:
+    """The border of what the front beats: from each of its points to the right, and up to the next."""
+    lines = []
+    for (x1, y1), (x2, y2) in pairwise(front):
+        lines += [Line(x1, y1, x2, y1), Line(x2, y1, x2, y2)]
+    return [*lines, Line(*front[-1], end, front[-1][1])]
+
+
+def _path(steps: Sequence[Line]) -> str:
+    ends = " ".join(f"L{line.x2:.1f} {line.y2:.1f}" for line in steps)
+    return f'<path class="front" d="M{steps[0].x1:.1f} {steps[0].y1:.1f} {ends}"/>'
+
+
+def _labels(
+    marks: Sequence[Mark], places: Sequence[tuple[float, float]], bounds: Box, lines: Sequence[Line]
+) -> Iterator[str]:
+    """Labels with what leads to them, and how many there was no room for."""
+    shown = [tuple(shortened(printable(line), LONGEST_NAME) for line in mark.lines) for mark in marks]
+    sizes = [(NOTE_LETTER * max(map(len, label)), LINE * len(label) + 2.0) for label in shown]
+    boxes = place_labels(places, sizes, bounds, lines)
+    if None in boxes:
+        note = f"Points without a name, for want of room: {boxes.count(None)}. It shows where the mouse rests on them."
+        yield text_at(bounds.left, bounds.bottom + 35, note, "note")
+    for label, place, box in zip(shown, places, boxes, strict=True):
+        if box is None:
+            continue
+        line = leader(place, box)
+        if line is not None:
+            yield f'<line class="leader" x1="{line.x1:.1f}" y1="{line.y1:.1f}" x2="{line.x2:.1f}" y2="{line.y2:.1f}"/>'
+        right = place[0] > box.left + 0.75 * (box.right - box.left)
+        anchor, at = ("end", box.right) if right else ("start", box.left)
+        for number, text in enumerate(label):
+            yield text_at(at, box.top + LINE * (number + 1) - 2, text, "note" if number else "label", anchor)
+
+
+def _mark(place: tuple[float, float], colour: str, hollow: bool, note: str) -> str:
+    x, y = place
+    if hollow:
+        r = RADIUS
+        shape = f"M{x - r:.1f} {y:.1f} l{r:g} {-r:g} l{r:g} {r:g} l{-r:g} {r:g} z"
+        return f'<path class="{colour} ring" d="{shape}">{tip(note)}</path>'
+    return f'<circle class="{colour} disc" cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS - 1:g}">{tip(note)}</circle>'

@@ -1,0 +1,76 @@
+"""Places of labels: within bounds, off one another, off points and off what leads to others."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeseg.build.label_layout import RADIUS, Box, Line, crosses, leader, overlaps, place_labels
+
+BOUNDS = Box(0, 0, 600, 400)
+points = st.lists(st.tuples(st.floats(20, 580), st.floats(20, 380)), min_size=1, max_size=10)
+
+
+@given(points, st.integers(10, 200))
+def test_labels_touch_nothing(places: list[tuple[float, float]], width: int) -> None:
+    boxes = place_labels(places, [(width, 28)] * len(places), BOUNDS, [])
+    placed = [(place, box) for place, box in zip(places, boxes, strict=True) if box is not None]
+    marks = [Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in places]
+    for place, box in placed:
+        assert BOUNDS.left <= box.left and box.right <= BOUNDS.right
+        assert BOUNDS.top <= box.top and box.bottom <= BOUNDS.bottom
+        assert (box.right - box.left, box.bottom - box.top) == pytest.approx((width, 28))
+        assert not any(overlaps(box, mark, 0) for mark in marks)
+        line = leader(place, box)
+        others = [other for _, other in placed if other != box]
+        assert line is None or not any(crosses(line, other) for other in others)
+    assert not any(overlaps(one, other, 0) for (_, one), (_, other) in combinations(placed, 2))
+
+
+@given(st.tuples(st.floats(100, 300), st.floats(100, 300)))
+def test_a_label_alone_stands_beside_its_point(place: tuple[float, float]) -> None:
+    (box,) = place_labels([place], [(120, 28)], BOUNDS, [])
+    assert box is not None
+    assert leader(place, box) is None
+    assert 0 < box.left - place[0] < 12 and box.top < place[1] < box.bottom
+
+
+def test_a_label_keeps_off_lines_where_there_is_room() -> None:
+    along = Line(100, 200, 600, 200)
+    (box,) = place_labels([(100, 200)], [(80, 28)], BOUNDS, [along])
+    assert box is not None and not crosses(along, box)
+
+
+def test_a_label_crosses_a_line_where_there_is_no_other_room() -> None:
+    lines = [Line(0, y, 600, y) for y in range(0, 400, 10)]
+    (box,) = place_labels([(300, 200)], [(80, 28)], BOUNDS, lines)
+    assert box is not None
+
+
+def test_the_first_points_choose_first_and_the_last_may_find_no_room() -> None:
+    crowd = [(50.0, 20.0)] * 6
+    boxes = place_labels(crowd, [(80, 28)] * 6, Box(0, 0, 100, 60), [])
+    assert boxes[0] is not None
+    assert boxes[-1] is None
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param(Line(0, 15, 40, 15), True, id="straight through"),
+        pytest.param(Line(0, 0, 40, 40), True, id="aslant through"),
+        pytest.param(Line(15, 15, 16, 16), True, id="within"),
+        pytest.param(Line(15, 15, 40, 15), True, id="from within"),
+        pytest.param(Line(0, 15, 5, 15), False, id="that ends before"),
+        pytest.param(Line(0, 5, 40, 5), False, id="above"),
+        pytest.param(Line(5, 0, 5, 40), False, id="beside"),
+        pytest.param(Line(0, 25, 25, 50), False, id="past a corner"),
+        pytest.param(Line(15, 15, 15, 15), True, id="a point within"),
+        pytest.param(Line(5, 15, 5, 15), False, id="a point beside"),
+    ],
+)
+def test_a_line_crosses_a_box(line: Line, expected: bool) -> None:
+    assert crosses(line, Box(10, 10, 20, 20)) is expected
