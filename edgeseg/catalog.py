@@ -79,7 +79,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         miou: Mean IoU over the classes, 0 to 1.
         gflops: For one frame, as the paper counts them.
-        parameters: As the paper counts them; LiteSeg's has the ImageNet classifiers of MobileNetV2 and ShuffleNet in it.
+        parameters: As the paper counts them; LiteSeg's has the ImageNet classifiers of MobileNetV2 and ShuffleNet too.
         source: Where it stands.
     """
 
