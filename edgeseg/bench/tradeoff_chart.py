@@ -15,8 +15,8 @@ def tradeoff_svg(found: Tradeoff) -> str:
     """A whole SVG file: INT8 as discs, float as diamonds, a colour for each backend."""
     sizes, upsamples = {point.size_hw for point in found.points}, {point.upsample for point in found.points}
     notes = [
-        f"mIoU on {found.frames} labelled frames of {found.data}. Median latency of a call, "
-        f"{IN_TURNS if found.in_turns else IN_BUILDS}."
+        f"mIoU on {found.frames} labelled frames of {found.data}.",
+        f"Median latency of a call, {IN_TURNS if found.in_turns else IN_BUILDS}.",
     ]
     if found.left_out:
         count = "1 engine" if len(found.left_out) == 1 else f"{len(found.left_out)} engines"
