@@ -100,7 +100,9 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 
     Source: Zhang et al., "ShuffleNet", CVPR 2018.
     """
-    return torch.unflatten(x, 1, (groups, x.shape[1] // groups)).transpose(1, 2).flatten(1, 2)
+    # Not flatten, which takes the exporter minutes where sizes are symbols.
+    n, channels, h, w = x.shape
+    return x.view(n, groups, channels // groups, h, w).transpose(1, 2).reshape(n, channels, h, w)
 
 
 def upsample(x: Tensor, size_hw: tuple[int, int] | torch.Size, mode: Upsampling) -> Tensor:
