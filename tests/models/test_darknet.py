@@ -85,11 +85,3 @@ def test_a_file_that_is_not_darknet19_is_refused(path: Path, head: bytes, values
         file.truncate(len(head) + 4 * values)
     with pytest.raises(ModelFileError, match=said):
         load_weights(DarkNet19(), path)
-
-
-def test_the_whole_network_wants_its_decoder_too(path: Path) -> None:
-    path.write_bytes(NEW)
-    with path.open("r+b") as file:
-        file.truncate(len(NEW) + 4 * BACKBONE)
-    with pytest.raises(ModelFileError, match=r"lack: resnet_features\.layers"):
-        load_weights(create_model("liteseg-darknet19", num_classes=2), path)
