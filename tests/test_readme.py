@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import shlex
@@ -53,8 +54,23 @@ def table(text: str, heading: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands run one after another, as a reader types them."""
-    return tmp_path_factory.mktemp("readme")
+    """Where the commands run one after another, as a reader types them; with a reader's own data in `street/`."""
+    folder = tmp_path_factory.mktemp("readme")
+    if find_spec("cv2") is not None:
+        from tests.train.scenes import write_data_set
+
+        write_data_set(folder / "street", training=8, validation=4, size_hw=(96, 128))
+    return folder
+
+
+def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    places = {"EDGESEG_ENGINES": "engines", "XDG_CACHE_HOME": "cache"}
+    environment = dict(
+        os.environ, PYTHONPATH=str(ROOT), **{name: str(folder / place) for name, place in places.items()}
+    )
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,15 +85,25 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
     for package in ("cv2", "onnxruntime", "openvino", "skvideo"):
         if find_spec(package) is None:
             pytest.skip(f"the README's commands need '{package}'")
+    if "street" in command and find_spec("torch") is None:
+        pytest.skip("training needs 'torch'")
     words = shlex.split(command)
     assert words[0] == "edgeseg", "Other programs belong into NOT_RUN, with a reason."
-    places = {"EDGESEG_ENGINES": "engines", "XDG_CACHE_HOME": "cache"}
-    environment = dict(
-        os.environ, PYTHONPATH=str(ROOT), **{name: str(folder / place) for name, place in places.items()}
-    )
-    run = [sys.executable, "-m", *words]
-    done = subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True)
+    done = run(words, folder)
     assert done.returncode == 0, done.stderr
+
+
+def test_ones_own_data_came_to_a_gated_engine(folder: Path) -> None:
+    if not (folder / "engines" / "street").is_dir():
+        pytest.skip("training needs 'torch'")
+    done = run(["edgeseg", "eval", "engines/street", "--data", "street/val", "--json"], folder)
+    report = json.loads(done.stdout)
+    assert set(report["class_iou"]) == {"road", "car", "sky"}
+    assert report["miou"] > 0.6
+    cards = [json.loads(path.read_text()) for path in (folder / "engines" / "street").glob("best-*.json")]
+    int8 = [card["measured"]["gate"] for card in cards if card["precision"] == "int8"]
+    assert int8
+    assert all(gate["kind"] == "labels" and gate["drop"] <= 0.005 for gate in int8)
 
 
 def test_no_exception_is_stale() -> None:

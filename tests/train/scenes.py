@@ -36,8 +36,10 @@ def write_scenes(folder: Path, count: int, *, seed: int, size_hw: tuple[int, int
     return folder
 
 
-def write_data_set(folder: Path, *, training: int = 6, validation: int = 2) -> Path:
+def write_data_set(
+    folder: Path, *, training: int = 6, validation: int = 2, size_hw: tuple[int, int] = (48, 64)
+) -> Path:
     """Scenes in `train/` and `val/`."""
-    write_scenes(folder / "train", training, seed=1)
-    write_scenes(folder / "val", validation, seed=2)
+    write_scenes(folder / "train", training, seed=1, size_hw=size_hw)
+    write_scenes(folder / "val", validation, seed=2, size_hw=size_hw)
     return folder
