@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -32,10 +33,15 @@ def nearest_network(state: dict[str, Tensor]) -> Likeness:
 
 
 def _likeness(name: str, state: dict[str, Tensor]) -> Likeness:
-    with torch.device("meta"):
-        own = create_model(name, num_classes=2).state_dict()
+    own = _shapes(name)
     common = [key for key in own if key in state]
-    return Likeness(name, len(common), sum(own[key].shape == state[key].shape for key in common), len(own))
+    return Likeness(name, len(common), sum(own[key] == state[key].shape for key in common), len(own))
+
+
+@cache
+def _shapes(name: str) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return {key: value.shape for key, value in create_model(name, num_classes=2).state_dict().items()}
 
 
 def _rank(likeness: Likeness) -> tuple[float, float]:

@@ -20,13 +20,13 @@ from edgeseg.data.labelled import LabelledFrames
 from edgeseg.errors import EdgesegError, MissingDependency, UsageError
 from edgeseg.evaluate import ConfusionMatrix
 from edgeseg.labels import label_set
-from edgeseg.models import create_model, load_weights, save_weights
+from edgeseg.models import create_model, save_weights
 from edgeseg.models.decoders import Segmenter
 from edgeseg.train.batches import class_frequency, normalize, split_frames, training_batches
 from edgeseg.train.checkpoint import Epoch, State, read_checkpoint, write_checkpoint, write_history
 from edgeseg.train.objective import Objective
 from edgeseg.train.precision import keep_depthwise_in_float
-from edgeseg.train.pretrained import inherit_imagenet, load_imagenet
+from edgeseg.train.pretrained import inherit_imagenet, load_checkpoint, load_imagenet
 from edgeseg.train.ranks import Ranks
 from edgeseg.train.recipe import TrainRecipe
 
@@ -243,7 +243,7 @@ def _network(recipe: TrainRecipe, *, fresh: bool) -> Segmenter:
     elif fresh and recipe.backbone_weights == "inherited":
         inherit_imagenet(net.features())
     elif fresh and recipe.backbone_weights != "none":
-        load_weights(net, recipe.backbone_weights, new_head=recipe.new_head)
+        load_checkpoint(net, Path(recipe.backbone_weights), new_head=recipe.new_head)
     return net
 
 

@@ -10,10 +10,12 @@ from torch import nn
 
 from edgeseg.errors import MissingDependency, UsageError
 from edgeseg.models.backbones import EfficientNetLite
-from edgeseg.models.weights import read_state_dict
+from edgeseg.models.checkpoints import adapted
+from edgeseg.models.decoders import Segmenter
+from edgeseg.models.weights import load_weights, read_state_dict
 from edgeseg.train.inherit import Layer, inherit_weights
 
-__all__ = ["inherit_imagenet", "load_imagenet"]
+__all__ = ["inherit_imagenet", "load_checkpoint", "load_imagenet"]
 
 
 def load_imagenet(backbone: nn.Module) -> None:
@@ -32,6 +34,21 @@ def load_imagenet(backbone: nn.Module) -> None:
     own = backbone.state_dict()
     renamed = {imagenet_key(key): value for key, value in state.items()}
     backbone.load_state_dict({key: renamed[key] for key in own})
+
+
+def load_checkpoint(net: Segmenter, path: Path, *, new_head: bool) -> None:
+    """Fill a network, or its backbone where the file holds a backbone alone, as torchvision's and Darknet's do.
+
+    Raises:
+        ModelFileError: The file can't be read, or fits neither.
+    """
+    backbone = net.features()
+    own = backbone.state_dict()
+    held = adapted(read_state_dict(path), own)
+    if all(key in held or key.endswith("num_batches_tracked") for key in own):
+        load_weights(backbone, path)
+    else:
+        load_weights(net, path, new_head=new_head)
 
 
 def inherit_imagenet(backbone: nn.Module) -> None:

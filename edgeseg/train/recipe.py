@@ -128,8 +128,8 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             `labels/`; or with these two alone, of which the last tenth is kept for validation.
         options: Options of the model.
         backbone_weights: `imagenet`; `inherited`, the strongest channels of EfficientNet-Lite0's ImageNet weights, for
-            narrower networks of the same build (MobileNetV2 too); `none`; or the path of a checkpoint of the whole
-            network to start from.
+            narrower networks of the same build (MobileNetV2 too); `none`; or the path of a checkpoint to start
+            from, of the whole network or of the backbone alone.
         new_head: Whether a checkpoint with another number of classes may be started from: its classifier is left out.
         batch: Frames per step; normalizing the pooled features takes two at least.
         precision: Arithmetic of the forward pass.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from edgeseg.models import create_model
 from edgeseg.models.backbones import Backbone, EfficientNetLite, MobileNetV2
 from edgeseg.models.weights import read_state_dict
 from edgeseg.train.inherit import Layer, inherit_weights, layers_of
-from edgeseg.train.pretrained import imagenet_file, imagenet_key, inherit_imagenet, load_imagenet
+from edgeseg.train.pretrained import imagenet_file, imagenet_key, inherit_imagenet, load_checkpoint, load_imagenet
 
 
 @pytest.mark.parametrize("variant", [0, 1, 2])
@@ -34,6 +35,18 @@ def test_every_imagenet_key_of_efficientnet_lite_has_its_place(variant: Any) -> 
 def test_a_backbone_without_known_weights_is_refused() -> None:
     with pytest.raises(UsageError, match="No ImageNet weights are known for this MobileNetV2"):
         load_imagenet(create_model("liteseg-mobilenetv2", num_classes=2, width=0.25).mobile_features)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["of the whole network", "of the backbone alone"])
+def test_training_starts_from_a_checkpoint(tmp_path: Path, whole: bool) -> None:
+    given, net = (create_model("lraspp-shufflenetv2", num_classes=2, width=0.5) for _ in range(2))
+    state = given.state_dict() if whole else {**given.features().state_dict(), "fc.weight": torch.zeros(1000, 1024)}
+    torch.save(state, tmp_path / "start.pth")
+    head = net.low_classifier.weight.clone()
+    load_checkpoint(net, tmp_path / "start.pth", new_head=False)
+    for key, value in net.features().state_dict().items():
+        assert torch.equal(value, given.features().state_dict()[key]), key
+    assert torch.equal(net.low_classifier.weight, given.low_classifier.weight if whole else head)
 
 
 def donor() -> EfficientNetLite:
