@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import cast
 
 from torch import Tensor, nn
 
+from edgeseg.errors import UsageError
 from edgeseg.models.backbones import Backbone
 from edgeseg.models.layers import Upsampling, upsample
 
@@ -30,6 +32,37 @@ class Segmenter(nn.Module, ABC):
         """The network that makes the feature maps."""
         return cast("Backbone", getattr(self, self.prefix))
 
+    def need_strides(self, *strides: int) -> None:
+        """Check that the backbone gives maps of these strides.
+
+        Raises:
+            UsageError: It lacks one of them.
+        """
+        given = self.features().channels
+        missing = [stride for stride in strides if stride not in given]
+        if missing:
+            raise UsageError(
+                f"{type(self).__name__} needs the map of stride {_listed(missing)}; "
+                f"{type(self.features()).__name__} gives strides {_listed(given)}.",
+                hint="Choose among these, or another backbone or output_stride.",
+            )
+
+    def finer_strides(self, *, at_least: int) -> list[int]:
+        """The strides of the backbone's maps that are finer than its deepest, falling.
+
+        Raises:
+            UsageError: They are fewer than the decoder needs.
+        """
+        backbone = self.features()
+        finer = sorted((stride for stride in backbone.channels if stride < backbone.deepest), reverse=True)
+        if len(finer) < at_least:
+            raise UsageError(
+                f"{type(self).__name__} needs {at_least} maps of finer strides than the deepest, {backbone.deepest}; "
+                f"{type(backbone).__name__} gives strides {_listed(backbone.channels)}.",
+                hint="Choose a larger output_stride, another backbone, or a decoder that reads fewer maps.",
+            )
+        return finer
+
     @abstractmethod
     def decode(self, maps: dict[int, Tensor]) -> Tensor:
         """Logits at the decoder's own size from the backbone's maps by stride."""
@@ -52,3 +85,7 @@ class Segmenter(nn.Module, ABC):
     def upsample(self, maps: Tensor, like: Tensor) -> Tensor:
         """Bilinear resize of `maps` to the height and width of `like`."""
         return upsample(maps, like.shape[2:], self.upsampling)
+
+
+def _listed(strides: Iterable[int]) -> str:
+    return ", ".join(str(stride) for stride in sorted(strides))

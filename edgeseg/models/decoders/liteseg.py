@@ -43,6 +43,9 @@ class LiteSeg(Segmenter):
             is upsampled to each, concatenated, and mixed by a separable 3x3.
         decoder_width: Channels of the decoder, 96 in the paper.
         upsampling: `align_corners` as in the paper, or `half_pixel`.
+
+    Raises:
+        UsageError: The backbone has no map of stride `low`, or of one of `skips`.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class LiteSeg(Segmenter):
         upsampling: Upsampling = "align_corners",
     ) -> None:
         super().__init__(backbone, upsampling)
+        self.need_strides(low, *skips)
         width = decoder_width
         deep, self.low, self.deepest, self.skips = backbone.channels[backbone.deepest], low, backbone.deepest, skips
         self.aspp1, self.aspp2, self.aspp3, self.aspp4 = (AsppBranch(deep, width, rate) for rate in RATES)
