@@ -20,7 +20,7 @@ from edgeseg.models.backbones import (
     ShuffleNet,
     ShuffleNetV2,
 )
-from edgeseg.models.decoders import LiteSeg, Segmenter
+from edgeseg.models.decoders import FCN, LRASPP, DeepLabV3Plus, LiteSeg, PPLiteSeg, Segmenter, UNet
 
 __all__ = ["create_model", "list_models"]
 
@@ -36,7 +36,14 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "efficientnet-lite1": partial(EfficientNetLite, 1),
     "efficientnet-lite2": partial(EfficientNetLite, 2),
 }
-DECODERS: dict[str, Callable[..., Segmenter]] = {"liteseg": LiteSeg}
+DECODERS: dict[str, Callable[..., Segmenter]] = {
+    "liteseg": LiteSeg,
+    "lraspp": LRASPP,
+    "deeplabv3plus": DeepLabV3Plus,
+    "ppliteseg": PPLiteSeg,
+    "fcn": FCN,
+    "unet": UNet,
+}
 #: Options that differ from the decoder's own where a paper or its authors' checkpoint says so.
 PUBLISHED: dict[str, dict[str, Any]] = {
     "liteseg-shufflenet": {"low": 8, "low_channels": 48},
@@ -61,7 +68,9 @@ def create_model(name: str, *, num_classes: int, **options: Any) -> Segmenter:
         UsageError: No such name or option, a value that the option can't take, or a class count out of range.
     """
     if name not in list_models():
-        raise UsageError(f"There is no model '{name}'.", hint=nearest(name, list_models()))
+        meant = nearest(name, list_models())
+        parts = f"Possible: DECODER-BACKBONE of {', '.join(DECODERS)} and {', '.join(BACKBONES)}."
+        raise UsageError(f"There is no model '{name}'.", hint=parts if meant.startswith("Possible") else meant)
     if not 1 <= num_classes <= 255:
         raise UsageError(
             f"num_classes is {num_classes}; class maps are uint8 and 255 is void, so 1 to 255 is possible."
