@@ -20,6 +20,7 @@ from edgeseg.graph.prepare import Foreign, prepare_graph
 from edgeseg.graph.verify import verify_prepared
 from edgeseg.labels import label_set
 from tests.graph.foreign import CLASSES, HEIGHT, WIDTH, Shape, classifier, foreign
+from tests.graphs import GraphMaker
 
 IMAGENET = Preprocess(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 ABOUT = Foreign("foreign", IMAGENET)
@@ -254,6 +255,33 @@ def test_weights_hash_alike_at_every_size_and_graphs_do_not() -> None:
     assert weights_sha256(small) == weights_sha256(large)
     assert graph_sha256(small) != graph_sha256(large)
     assert graph_sha256(prepare_graph(original, ABOUT, size_hw=(24, 32))) == graph_sha256(small)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "follows_size"),
+    [
+        pytest.param(np.array([[0.5, 0], [0.5, 0.5], [0, 0.5]]), True, id="means over overlapping parts"),
+        pytest.param(np.full((5, 1), 0.2), True, id="the mean of all"),
+        pytest.param(np.array([[0.5, 0], [0.5, 0.4], [0, 0.6]]), False, id="a weighted mean"),
+        pytest.param(np.array([[1.0, -0.5], [0, 0.5], [0, 1]]), False, id="signed weights"),
+        pytest.param(np.zeros((3, 2)), False, id="nothing at all"),
+        pytest.param(np.array([0.5, 0.5]), False, id="a vector"),
+    ],
+)
+def test_matrices_that_take_means_over_places_are_no_weights(matrix: np.ndarray, follows_size: bool) -> None:
+    bare, pooled = (_multiplied(given.astype(np.float32)) for given in (np.ones((1, 1)), matrix))
+    assert (weights_sha256(bare) == weights_sha256(pooled)) is follows_size
+
+
+def _multiplied(matrix: np.ndarray) -> ir.Model:
+    m = GraphMaker()
+    m.node("MatMul", "x", m.constant(matrix), out="y")
+    ends = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", [4, len(matrix)]), ("y", [4, *matrix.shape[1:]]))
+    )
+    model: ir.Model = ir.from_proto(m.model(*([end] for end in ends)))
+    return model
 
 
 def test_a_graph_that_computes_something_else_is_found_out() -> None:
