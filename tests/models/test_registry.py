@@ -22,7 +22,9 @@ def test_every_listed_model_is_made_in_eval_mode() -> None:
     ("name", "num_classes", "options", "said"),
     [
         pytest.param("liteseg-mobilnet2", 3, {}, "'liteseg-mobilenetv2'", id="a mistyped model gets the nearest name"),
-        pytest.param("unet", 3, {}, "DECODER-BACKBONE of liteseg, lraspp", id="an unrelated name gets all that are possible"),
+        pytest.param(
+            "unet", 3, {}, "DECODER-BACKBONE of liteseg, lraspp", id="an unrelated name gets all that are possible"
+        ),
         pytest.param("liteseg-mobilenetv2", 3, {"skip": [16]}, "Did you mean 'skips'", id="a mistyped option"),
         pytest.param("liteseg-darknet19", 3, {"width": 0.5}, "no option 'width'", id="another model's option"),
         pytest.param(
