@@ -11,10 +11,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test test-pythons test-slow lint format catalogue clean
+.PHONY: help build test test-pythons test-slow test-aarch64 lint format catalogue clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: $(VENV)/.installed ## Install, build the gated INT8 engine of the default network, segment a street video
 	$(VENV)/bin/edgeseg build --int8 --frames demo://bikes
@@ -37,6 +37,9 @@ test-python%:
 
 test-slow: $(TEST_VENV)/.installed ## Run the tests that take long
 	$(TEST_VENV)/bin/pytest -m slow
+
+test-aarch64: $(VENV)/.installed ## Install and build in an emulated aarch64 Debian, compare with this machine (root)
+	PYTHON=$(VENV)/bin/python tests/aarch64/run.sh
 
 lint: $(TEST_VENV)/.installed ## Run ruff and mypy --strict
 	$(TEST_VENV)/bin/ruff check
