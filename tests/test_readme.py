@@ -89,6 +89,8 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
         pytest.skip("training needs 'torch'")
     words = shlex.split(command)
     assert words[0] == "edgeseg", "Other programs belong into NOT_RUN, with a reason."
+    if "runs/street/best.safetensors" in words:
+        words += ["--even-if-slower", "--duration", "1"]  # A busy machine may find that INT8 does not pay.
     done = run(words, folder)
     assert done.returncode == 0, done.stderr
 
