@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Read when torch is imported. Its networks are small here, and a second thread would mostly wait for the first.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from hypothesis import settings
 
 # A loaded machine is slow now and then; no test asserts a time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +41,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> TrainRecipe:
     )
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def straight(recipe: TrainRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run without interruption."""
-    torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("straight")
     train(recipe, out)
     return out

@@ -20,14 +20,6 @@ from edgeseg.train.recipe import Augment, Distillation, Loss, Optimizer, TrainRe
 from tests.train.scenes import CLASSES, write_data_set
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> TrainRecipe:
     return TrainRecipe(

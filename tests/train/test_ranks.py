@@ -37,7 +37,7 @@ def torchrun(folder: Path, *words: str) -> subprocess.Popen[str]:
         "cpu",
         "--json",
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [*command, *train, *words], cwd=folder, env=environment, text=True, stdout=-1, stderr=-1, start_new_session=True
     )
