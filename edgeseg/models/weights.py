@@ -16,6 +16,7 @@ from edgeseg.errors import ModelFileError
 from edgeseg.files import write_bytes
 from edgeseg.models.checkpoints import adapted
 from edgeseg.models.darknet import read_darknet19
+from edgeseg.models.decoders import Segmenter
 from edgeseg.models.nearest import nearest_network
 
 __all__ = ["load_weights", "read_state_dict", "save_weights"]
@@ -91,8 +92,8 @@ def load_weights(net: nn.Module, path: str | Path, *, new_head: bool = False) ->
     Args:
         net: The network to fill.
         path: The file.
-        new_head: Whether weights for another number of classes will do: the layers that give one channel a class keep
-            what `net` has there, with a log line.
+        new_head: Whether weights of the same backbone will do: layers of the decoder that the file lacks, or has in
+            another shape, as for another number of classes, keep what `net` has there, with a log line.
 
     Raises:
         ModelFileError: The file can't be read, or its keys or shapes are not the network's.
@@ -103,18 +104,26 @@ def load_weights(net: nn.Module, path: str | Path, *, new_head: bool = False) ->
     if unused:
         logger.info("Dropped the unused ImageNet classifier of %s: %s", path.name, ", ".join(unused))
     state = {key: value for key, value in state.items() if key not in unused}
-    if heads := _heads_of_other_classes(state, own):
-        theirs, ours = len(state[heads[0]]), len(own[heads[0]])
-        if not new_head:
-            raise ModelFileError(
-                f"The weights {path} are for {theirs} classes, the network has {ours}.",
-                hint="Check --classes. To train on from them with a new classifier, set new_head = true in the recipe.",
-            )
-        logger.info("Left the classifier for %d classes out of %s: %s", theirs, path.name, ", ".join(heads))
-        state |= {key: own[key] for key in heads}
+    if new_head and isinstance(net, Segmenter):
+        state = _completed(path, state, own, f"{net.prefix}.")
+    elif heads := _heads_of_other_classes(state, own):
+        raise ModelFileError(
+            f"The weights {path} are for {len(state[heads[0]])} classes, the network has {len(own[heads[0]])}.",
+            hint="Check --classes. To train on from them with a new classifier, set new_head = true in the recipe.",
+        )
     _refuse_misfit(path, state, own)
     net.load_state_dict(state, strict=False)
     return net
+
+
+def _completed(path: Path, state: dict[str, Tensor], own: dict[str, Tensor], backbone: str) -> dict[str, Tensor]:
+    """What fits of the file, and the network's own for the rest; the file as it is where that touches the backbone."""
+    fits = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
+    anew = [key for key in own if key not in fits and not key.endswith("num_batches_tracked")]
+    if any(key.startswith(backbone) for key in anew):
+        return state
+    logger.info("These layers begin anew, not from %s: %s", path.name, ", ".join(anew) or "none")
+    return {**own, **fits}
 
 
 def _heads_of_other_classes(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:

@@ -130,7 +130,8 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         backbone_weights: `imagenet`; `inherited`, the strongest channels of EfficientNet-Lite0's ImageNet weights, for
             narrower networks of the same build (MobileNetV2 too); `none`; or the path of a checkpoint to start
             from, of the whole network or of the backbone alone.
-        new_head: Whether a checkpoint with another number of classes may be started from: its classifier is left out.
+        new_head: Whether a checkpoint whose decoder differs may be started from, as for another number of classes or
+            with other options: layers that do not fit begin anew.
         batch: Frames per step; normalizing the pooled features takes two at least.
         precision: Arithmetic of the forward pass.
         hold_out: Share of the training frames to validate on instead of `val/`, for choices that `val/` then judges.

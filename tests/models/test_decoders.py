@@ -39,6 +39,9 @@ class Maps(Backbone):
 
 
 STRIDES: list[tuple[str, dict[str, Any], int]] = [
+    ("liteseg", {}, 4),
+    ("liteseg", {"detail": 8, "skips": [16, 8]}, 2),
+    ("liteseg", {"detail": 8, "low": 8}, 4),
     ("lraspp", {}, 8),
     ("lraspp", {"low": 4, "decoder_width": 24}, 4),
     ("lraspp", {"output_stride": 8}, 8),
@@ -88,6 +91,12 @@ def test_only_liteseg_upsamples_as_its_checkpoints_want(decoder: str) -> None:
             {"low": 32},
             "needs the map of stride 32; DarkNet19 gives strides 2, 4, 8, 16.",
             id="LiteSeg's low-level skip is too deep",
+        ),
+        pytest.param(
+            "liteseg-mobilenetv2",
+            {"low": 2, "detail": 8},
+            "LiteSeg needs the map of stride 1; MobileNetV2 gives strides 2, 4, 8, 16, 32.",
+            id="LiteSeg's detail would come from the image itself",
         ),
         pytest.param(
             "lraspp-mobilenetv2",

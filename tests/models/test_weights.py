@@ -150,16 +150,38 @@ def test_another_class_count_is_refused(net: Any, tmp_path: Path) -> None:
     assert all(torch.equal(value, before[key]) for key, value in other.state_dict().items())
 
 
-def test_another_class_count_gets_a_new_head_where_asked(net: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "anew"),
+    [
+        pytest.param({"num_classes": 5}, ("last_conv.6.",), id="another number of classes"),
+        pytest.param({"num_classes": 3, "detail": 8}, ("narrow.", "detail."), id="a further stage"),
+        pytest.param({"num_classes": 3, "skips": [16]}, ("mix.",), id="a further skip"),
+    ],
+)
+def test_a_decoder_that_differs_begins_anew_where_it_does_if_asked(
+    net: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, options: dict[str, Any], anew: tuple[str, ...]
+) -> None:
     path = tmp_path / "net.safetensors"
     save_weights(net, path)
-    other = create_model("liteseg-mobilenetv2", num_classes=5, width=0.25)
-    head = other.last_conv[-1].weight.clone()
-    load_weights(other, path, new_head=True)
-    assert torch.equal(other.last_conv[-1].weight, head)
-    expected = net.state_dict()
+    other = create_model("liteseg-mobilenetv2", width=0.25, **options)
+    expected = {
+        key: value.clone() if key.startswith(anew) else net.state_dict()[key]
+        for key, value in other.state_dict().items()
+    }
+    with pytest.raises(ModelFileError):
+        load_weights(other, path)
+    with caplog.at_level("INFO"):
+        load_weights(other, path, new_head=True)
     for key, value in other.state_dict().items():
-        assert key.startswith("last_conv.6.") or torch.equal(value, expected[key]), key
+        assert torch.equal(value, expected[key]), key
+    assert anew[0] in caplog.text
+
+
+def test_a_new_head_is_no_excuse_for_another_backbone(net: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_weights(net, path)
+    with pytest.raises(ModelFileError, match="do not fit"):
+        load_weights(create_model("liteseg-mobilenetv1", num_classes=3), path, new_head=True)
 
 
 @pytest.mark.parametrize(

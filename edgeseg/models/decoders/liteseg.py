@@ -42,10 +42,12 @@ class LiteSeg(Segmenter):
         skips: Strides of further maps to take in on the way up (not in the paper), falling: what comes from below
             is upsampled to each, concatenated, and mixed by a separable 3x3.
         decoder_width: Channels of the decoder, 96 in the paper.
+        detail: Channels of a last stage (not in the paper) that takes in the map of half the stride of `low`, so that
+            logits come at twice the size; None ends at `low`.
         upsampling: `align_corners` as in the paper, or `half_pixel`.
 
     Raises:
-        UsageError: The backbone has no map of stride `low`, or of one of `skips`.
+        UsageError: The backbone lacks the map of stride `low`, of one of `skips`, or for `detail`.
     """
 
     def __init__(
@@ -57,10 +59,12 @@ class LiteSeg(Segmenter):
         low_channels: Count | None = None,
         skips: tuple[Stride, ...] = (),
         decoder_width: Count = 96,
+        detail: Count | None = None,
         upsampling: Upsampling = "align_corners",
     ) -> None:
         super().__init__(backbone, upsampling)
-        self.need_strides(low, *skips)
+        self.fine = None if detail is None else low // 2
+        self.need_strides(low, *skips, *([] if self.fine is None else [self.fine]))
         width = decoder_width
         deep, self.low, self.deepest, self.skips = backbone.channels[backbone.deepest], low, backbone.deepest, skips
         self.aspp1, self.aspp2, self.aspp3, self.aspp4 = (AsppBranch(deep, width, rate) for rate in RATES)
@@ -75,22 +79,32 @@ class LiteSeg(Segmenter):
             self.bn2 = nn.BatchNorm2d(low_channels)
         self.mix = nn.ModuleList(_separable(width + backbone.channels[stride], width) for stride in skips)
         self.last_conv = nn.Sequential(
-            *_separable(width + (low_channels or backbone.channels[low]), width),
-            *_separable(width, width),
-            nn.Conv2d(width, num_classes, 1),
+            *_separable(width + (low_channels or backbone.channels[low]), width), *_separable(width, width)
         )
+        head = nn.Conv2d(detail or width, num_classes, 1)
+        if detail is None or self.fine is None:
+            self.last_conv.append(head)
+        else:
+            self.narrow = nn.Sequential(nn.Conv2d(width, detail, 1, bias=False), nn.BatchNorm2d(detail), nn.ReLU())
+            self.detail = _separable(detail + backbone.channels[self.fine], detail).append(head)
 
     def decode(self, maps: dict[int, Tensor]) -> Tensor:
         deep, low = maps[self.deepest], maps[self.low]
         pooled = self.upsample(self.global_avg_pool(deep), deep)
         branches = [branch(deep) for branch in (self.aspp1, self.aspp2, self.aspp3, self.aspp4)]
-        y = torch.relu(self.bn1(self.conv1(torch.cat([deep, *branches, pooled], 1))))
+        y: Tensor = torch.relu(self.bn1(self.conv1(torch.cat([deep, *branches, pooled], 1))))
         for stride, mix in zip(self.skips, self.mix, strict=True):
-            y = mix(torch.cat([self.upsample(y, maps[stride]), maps[stride]], 1))
+            y = mix(self._beside(y, maps[stride]))
         if self.reduces_low:
             low = torch.relu(self.bn2(self.conv2(low)))
-        logits: Tensor = self.last_conv(torch.cat([self.upsample(y, low), low], 1))
-        return logits
+        y = self.last_conv(self._beside(y, low))
+        if self.fine is not None:
+            y = self.detail(self._beside(self.narrow(y), maps[self.fine]))
+        return y
+
+    def _beside(self, y: Tensor, finer: Tensor) -> Tensor:
+        """What comes from below, at the size of a finer map, and that map."""
+        return torch.cat([self.upsample(y, finer), finer], 1)
 
 
 def _separable(cin: int, cout: int) -> nn.Sequential:
