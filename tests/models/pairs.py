@@ -36,7 +36,7 @@ TESTED: tuple[Dialect, ...] = ("u8-asym", "s8-sym")
 CLASSES = ("ground", "tree", "car")
 #: Narrow and shallow, so that all pairs take little time; and every output stride is among them.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "liteseg": {"decoder_width": 16},
+    "liteseg": {"decoder_width": 16, "detail": 8},
     "lraspp": {"decoder_width": 16},
     "deeplabv3plus": {"decoder_width": 16, "low_channels": 8},
     "ppliteseg": {"decoder_channels": (8, 12, 16)},

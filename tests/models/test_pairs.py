@@ -18,7 +18,6 @@ from edgeseg.models import list_models
 from edgeseg.models.registry import BACKBONES
 from tests.models.pairs import SIZES, TESTED, Found, check_backbone
 
-pytestmark = pytest.mark.slow
 PAIRS = pytest.mark.parametrize("name", list_models())
 #: Decibels. Untrained networks that saw two frames lose more than trained ones do.
 LEAST_SNR = 6
