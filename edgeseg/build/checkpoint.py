@@ -9,7 +9,8 @@ from typing import Any
 import onnx_ir as ir
 
 from edgeseg import __version__
-from edgeseg.card import Card
+from edgeseg.build.recipe import PREPROCESSING, BuildRecipe, preprocess_of, refuse_options
+from edgeseg.card import Card, Preprocess
 from edgeseg.errors import MissingDependency, ModelFileError, UsageError
 from edgeseg.files import sha256_file
 from edgeseg.labels import label_set
@@ -17,26 +18,18 @@ from edgeseg.labels import label_set
 __all__ = ["export_checkpoint"]
 
 
-def export_checkpoint(
-    path: Path,
-    *,
-    network: str = "",
-    classes: str = "",
-    options: dict[str, Any] | None = None,
-    **card: Any,
-) -> ir.Model:
+def export_checkpoint(about: BuildRecipe, *, options: dict[str, Any] | None = None, **card: Any) -> ir.Model:
     """The float graph of a checkpoint, compared with torch before it is returned.
 
     Args:
-        path: Weights as `.safetensors` or `.pth`. Those that `edgeseg train` wrote say the rest themselves.
-        network: Name in the registry.
-        classes: As `label_set` takes them.
+        about: Path of the weights, `.safetensors` or `.pth`, and what they do not say: network, classes, and the
+            preprocessing they were trained with. Those that `edgeseg train` wrote say it all.
         options: Of the network.
         card: Further fields of its card: `model` (else the file's stem), `size_hw`, `licence`, `measured`.
 
     Raises:
         MissingDependency: torch is not installed.
-        UsageError: The network or the classes are not known.
+        UsageError: The network, the classes or the preprocessing are not known, or are said twice.
         ModelFileError: The weights do not fit.
     """
     try:
@@ -49,13 +42,17 @@ def export_checkpoint(
             f"A checkpoint needs '{error.name}', which is not installed.",
             hint="Install it: pip install 'edgeseg[train]'. Or export elsewhere, and build from the .onnx file here.",
         ) from error
+    path = Path(about.model)
     recipe = _recipe(path)
-    network, classes = network or recipe.get("model", ""), classes or recipe.get("classes", "")
+    network, classes = about.network or recipe.get("model", ""), about.classes or recipe.get("classes", "")
     if not network or not classes:
         raise UsageError(
             f"{path} does not say which network it is and which classes it has.",
             hint="Say so: --network liteseg-mobilenetv2 --classes cityscapes",
         )
+    if recipe:
+        refuse_options(about, PREPROCESSING, "was trained by edgeseg, which knows its preprocessing")
+    preprocess = Preprocess() if recipe else preprocess_of(about)
     options = recipe.get("options", {}) if options is None else options
     labels = label_set(classes)
     net = create_model(network, num_classes=len(labels), **options)
@@ -66,6 +63,7 @@ def export_checkpoint(
         "options": options,
         "classes": labels.names,
         "palette": labels.palette,
+        "preprocess": preprocess,
         "upsampling": net.upsampling,
         "made_from": {"weights": sha256_file(path)},
         "tools": {"edgeseg": __version__},

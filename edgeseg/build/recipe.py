@@ -11,13 +11,15 @@ from edgeseg.card import PixelFormat, Precision, Preprocess, Resize, Upsample
 from edgeseg.catalog import DEFAULT_MODEL
 from edgeseg.errors import UsageError
 
-__all__ = ["PREFERENCES", "BuildRecipe", "Prefer", "preprocess_of"]
+__all__ = ["PREFERENCES", "PREPROCESSING", "BuildRecipe", "Prefer", "preprocess_of", "refuse_options"]
 
 Side = Annotated[int, msgspec.Meta(ge=16, le=8192)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Prefer = Literal["accuracy", "speed", "balanced"]
+#: What a network was trained with, which only a user can know of one that edgeseg did not train.
+PREPROCESSING = ("mean", "std", "input_range", "channels")
 #: Which engine is kept, a sentence each.
 PREFERENCES: dict[Prefer, str] = {
     "balanced": "the fastest that passes, INT8 only if it is 5 % faster than the fastest float engine",
@@ -56,9 +58,9 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         min_class_iou: Points of IoU against float that each class must have there.
         min_class_share: Percent of the pixels from which on a class gates by itself; smaller ones are only reported.
         duration: Seconds for timing all engines in turns.
-        mean, std: For graphs without a card: what the network was trained with, for pixels up to `input_range`.
+        mean, std: For models without a card: what the network was trained with, for pixels up to `input_range`.
         input_range: Largest pixel value that `mean` and `std` are for; None takes 255 where one is above 1.
-        channels: For graphs without a card: the order the network was trained on; None is rgb.
+        channels: For models without a card: the order the network was trained on; None is rgb.
         classes: For models without a card: as `edgeseg.labels.label_set` takes them.
         output: Tensor that holds the logits, where a graph has several outputs.
         threshold: For one channel: class 1 is above it.
@@ -133,3 +135,16 @@ def preprocess_of(recipe: BuildRecipe) -> Preprocess:
         std=(std[0], std[1], std[2]),
         resize=recipe.resize or Resize(),
     )
+
+
+def refuse_options(recipe: BuildRecipe, options: tuple[str, ...], why: str) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        UsageError: Some are given.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in options if getattr(recipe, name) not in (None, "")]
+    if given:
+        raise UsageError(
+            f"{recipe.model} {why}; {', '.join(given)} can't be given.", hint=f"Leave out {', '.join(given)}."
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import onnx_ir as ir
 
-from edgeseg.build.recipe import BuildRecipe, preprocess_of
+from edgeseg.build.recipe import PREPROCESSING, BuildRecipe, preprocess_of, refuse_options
 from edgeseg.card import Card
 from edgeseg.catalog import ranges_beside, zoo_models
 from edgeseg.errors import ModelFileError, UsageError, nearest
@@ -20,7 +20,7 @@ __all__ = ["OpenedModel", "open_model"]
 
 CHECKPOINTS = (".safetensors", ".pth", ".pt")
 #: What only a user can know of a graph without a card, and of weights.
-GRAPH_OPTIONS = ("mean", "std", "input_range", "channels", "output", "threshold")
+GRAPH_OPTIONS = ("output", "threshold")
 WEIGHTS_OPTIONS = ("network", "classes")
 
 
@@ -55,8 +55,8 @@ def open_model(recipe: BuildRecipe) -> OpenedModel:
     if path.suffix in CHECKPOINTS and path.is_file():
         from edgeseg.build.checkpoint import export_checkpoint
 
-        _refuse(recipe, GRAPH_OPTIONS, "is a checkpoint of a network that edgeseg knows")
-        graph = export_checkpoint(path, network=recipe.network, classes=recipe.classes)
+        refuse_options(recipe, GRAPH_OPTIONS, "is a checkpoint of a network that edgeseg knows")
+        graph = export_checkpoint(recipe)
         return OpenedModel(graph, _with_options(graph_card(graph), recipe), None, shipped=False)
     if path.suffix in (".onnx", *CHECKPOINTS) or path.exists():
         what = "is no .onnx file or checkpoint" if path.exists() else "does not exist"
@@ -80,9 +80,9 @@ def _from_onnx(path: Path, recipe: BuildRecipe, *, shipped: bool) -> OpenedModel
     ranges = ranges_beside(path)
     found = ranges if ranges.is_file() else None
     if card is not None:
-        _refuse(recipe, (*GRAPH_OPTIONS, *WEIGHTS_OPTIONS), "has a card that says all this")
+        refuse_options(recipe, (*PREPROCESSING, *GRAPH_OPTIONS, *WEIGHTS_OPTIONS), "has a card that says all this")
         return OpenedModel(graph, _with_options(card, recipe), found, shipped)
-    _refuse(recipe, ("network",), "is a graph, whatever made it")
+    refuse_options(recipe, ("network",), "is a graph, whatever made it")
     classes = label_set(recipe.classes) if recipe.classes else None
     about = Foreign(path.stem, preprocess_of(recipe), classes, recipe.output, recipe.threshold)
     return OpenedModel(graph, about, found, shipped)
@@ -99,12 +99,3 @@ def _with_options(card: Card | None, recipe: BuildRecipe) -> Card:
         resize=recipe.resize or card.preprocess.resize,
     )
     return msgspec.structs.replace(card, preprocess=preprocess)
-
-
-def _refuse(recipe: BuildRecipe, options: tuple[str, ...], why: str) -> None:
-    """Refuse options that would have no effect."""
-    given = [f"--{name.replace('_', '-')}" for name in options if getattr(recipe, name) not in (None, "")]
-    if given:
-        raise UsageError(
-            f"{recipe.model} {why}; {', '.join(given)} can't be given.", hint=f"Leave out {', '.join(given)}."
-        )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeseg.cli.options import size
+from edgeseg.cli.options import recipe_fields, size, weights_options
 from edgeseg.cli.report import json_option, print_json, progress, say
 
 __all__ = ["export"]
@@ -17,13 +17,13 @@ __all__ = ["export"]
     epilog="""\b
 Examples:
   edgeseg export runs/camvid/best.safetensors -o net.onnx
-  edgeseg export liteseg-mobilenet-cityscapes.pth --network liteseg-mobilenetv2 --classes cityscapes -o liteseg.onnx
+  edgeseg export liteseg-mobilenet-cityscapes.pth --network liteseg-mobilenetv2 --classes cityscapes \\
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o liteseg.onnx
 """
 )
 @click.argument("weights", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("-o", "out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .onnx file.")
-@click.option("--network", default="", metavar="NAME", help="Network, where the checkpoint does not say it.")
-@click.option("--classes", default="", metavar="NAMES", help="Names, a number, camvid or cityscapes.")
+@weights_options
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the network; may be repeated.")
 @click.option("--name", default="", help="Of the model on its card; by default the .onnx file's stem.")
 @click.option("--imgsz", type=size, metavar="HxW", help="Default input size on the card; the graph takes any.")
@@ -34,26 +34,35 @@ Examples:
     help="JSON of edgeseg build --data with this graph: its figures and INT8 recipes go onto the card.",
 )
 @json_option
-def export(weights: Path, out: Path, name: str, as_json: bool, **about: Any) -> None:
+def export(
+    weights: Path,
+    out: Path,
+    name: str,
+    options: tuple[str, ...],
+    imgsz: tuple[int, int] | None,
+    licence: tuple[str, ...],
+    measured: Path | None,
+    as_json: bool,
+    **about: Any,
+) -> None:
     """Turn the WEIGHTS of a network into an ONNX graph with its card. Needs torch.
 
     Height and width stay free, so that the input size is chosen at edgeseg build. The graph is run on ONNX
     Runtime and compared with torch before it is kept.
     """
     from edgeseg.build.checkpoint import export_checkpoint
+    from edgeseg.build.recipe import BuildRecipe
     from edgeseg.graph.io import graph_sha256, save_graph
 
     with progress("export") as update:
         update(0.1, "trace the network, then compare")
         graph = export_checkpoint(
-            weights,
-            network=about["network"],
-            classes=about["classes"],
-            options=_options(about["options"]) if about["options"] else None,
+            BuildRecipe(model=str(weights), **recipe_fields(about)),
+            options=_options(options) if options else None,
             model=name or out.stem,
-            size_hw=about["imgsz"],
-            licence=dict(word.partition("=")[::2] for word in about["licence"]),
-            **(_measured(about["measured"]) if about["measured"] else {}),
+            size_hw=imgsz,
+            licence=dict(word.partition("=")[::2] for word in licence),
+            **(_measured(measured) if measured else {}),
         )
         save_graph(graph, out)
     if as_json:
@@ -83,7 +92,7 @@ def _measured(report: Path) -> dict[str, Any]:
 
 
 def _options(words: tuple[str, ...]) -> dict[str, Any]:
-    """`skip16=true` and the like, values as in TOML or plain words."""
+    """`skips=[16, 8]` and the like, values as in TOML or plain words."""
     import msgspec
 
     options: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["UPSAMPLE", "model_options", "percentiles", "recipe_fields", "size", "triple"]
+__all__ = ["UPSAMPLE", "model_options", "percentiles", "recipe_fields", "size", "triple", "weights_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,10 +46,7 @@ def percentiles(text: str) -> tuple[float, ...]:
     return numbers
 
 
-_MODEL = (
-    click.option("--imgsz", type=size, metavar="HxW", help="Input size in pixels; by default the model's own."),
-    click.option("--pixel-format", type=click.Choice(["bgr", "rgb", "bgrx"]), help="Of the frames that are given."),
-    click.option("--resize", type=click.Choice(["stretch", "letterbox", "crop"]), help="How frames get to that size."),
+_WEIGHTS = (
     click.option("--network", metavar="NAME", help="For a checkpoint: its network (see edgeseg models)."),
     click.option("--classes", metavar="NAMES", help="For a model without a card: names, a number, or camvid."),
     click.option("--mean", type=triple, metavar="R,G,B", help="For a model without a card: what it was trained with."),
@@ -60,6 +57,12 @@ _MODEL = (
         help="Largest pixel value that --mean and --std are for.  [default: 1, or 255 where one is above 1]",
     ),
     click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="Order that such a model was trained on."),
+)
+_MODEL = (
+    click.option("--imgsz", type=size, metavar="HxW", help="Input size in pixels; by default the model's own."),
+    click.option("--pixel-format", type=click.Choice(["bgr", "rgb", "bgrx"]), help="Of the frames that are given."),
+    click.option("--resize", type=click.Choice(["stretch", "letterbox", "crop"]), help="How frames get to that size."),
+    *_WEIGHTS,
     click.option("--output", metavar="NAME", help="Tensor that holds the logits, where a graph has several outputs."),
     click.option("--threshold", type=float, help="For one channel: class 1 is above this output."),
 )
@@ -68,6 +71,13 @@ _MODEL = (
 def model_options(command: Command) -> Command:
     """Give a command the options that say what a model is, as fields of a build recipe."""
     for option in reversed(_MODEL):
+        command = option(command)
+    return command
+
+
+def weights_options(command: Command) -> Command:
+    """Give a command the options that say what weights do not say themselves, as fields of a build recipe."""
+    for option in reversed(_WEIGHTS):
         command = option(command)
     return command
 

@@ -1,4 +1,4 @@
-"""The shipped model on real frames: what the README promises of it."""
+"""The shipped models on real frames: what the README promises of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from edgeseg.backends.base import Engine
 from edgeseg.build.candidates import Candidate, build_candidate
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.catalog import DEFAULT_MODEL, ranges_beside, zoo_model
+from edgeseg.card import Card
+from edgeseg.catalog import DEFAULT_MODEL, ranges_beside, zoo_model, zoo_models
 from edgeseg.cli import main
 from edgeseg.data.calibration import open_frames
 from edgeseg.data.labelled import find_data_set, open_labelled
@@ -32,7 +33,8 @@ from edgeseg.graph.io import graph_card, graph_sha256, load_graph
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.ranges import check_ranges, load_ranges
 
-RECIPE = BuildRecipe(upsample="full")
+#: Points of mIoU on CamVid val that each promises.
+MODELS = {"liteseg-efficientnet-lite0-camvid": 71.0}
 
 
 def camvid() -> Path:
@@ -52,9 +54,25 @@ def real_frames(source: str) -> Iterator[np.ndarray]:
     return (frame for _, frame in frames)
 
 
+@pytest.fixture(scope="module", params=MODELS)
+def model(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def prepared() -> ir.Model:
-    return open_prepared(RECIPE)[1]
+def prepared(model: str) -> ir.Model:
+    return open_prepared(BuildRecipe(model=model, upsample="full"))[1]
+
+
+def shipped_card(model: str) -> Card:
+    card = graph_card(load_graph(zoo_model(model)))
+    assert card is not None
+    return card
+
+
+def test_all_that_is_shipped_is_tested() -> None:
+    assert list(zoo_models()) == sorted(MODELS)
+    assert DEFAULT_MODEL in MODELS
 
 
 def float_engine(prepared: ir.Model, name: str, folder: Path) -> Engine:
@@ -63,14 +81,16 @@ def float_engine(prepared: ir.Model, name: str, folder: Path) -> Engine:
     except EdgesegError as error:
         pytest.skip(error.message)
     candidate = Candidate(backend, "fp32", "float", "candidate")
-    return build_candidate(candidate, prepared, None, RECIPE.upsample, folder).engine
+    return build_candidate(candidate, prepared, None, "full", folder).engine
 
 
 @pytest.mark.parametrize("source", ["camvid", "demo://bikes"])
 @pytest.mark.parametrize("name", [name for name in BACKENDS if name != "fake"])
-def test_a_float_engine_equals_the_plain_pipeline(name: str, source: str, prepared: ir.Model, tmp_path: Path) -> None:
+def test_a_float_engine_equals_the_plain_pipeline(
+    name: str, source: str, model: str, prepared: ir.Model, tmp_path: Path
+) -> None:
     """Plain: numpy preprocessing, the float graph as it is shipped with its bilinear upsampling, argmax."""
-    plain = onnxruntime.InferenceSession(zoo_model(DEFAULT_MODEL), providers=["CPUExecutionProvider"])
+    plain = onnxruntime.InferenceSession(zoo_model(model), providers=["CPUExecutionProvider"])
     engine = float_engine(prepared, name, tmp_path)
     equal = []
     with open_backend(name).load(engine) as session:
@@ -83,31 +103,30 @@ def test_a_float_engine_equals_the_plain_pipeline(name: str, source: str, prepar
     assert np.mean(equal) >= 0.9999
 
 
-def test_its_accuracy_on_camvid_is_what_its_card_says(prepared: ir.Model, tmp_path: Path) -> None:
+def test_its_accuracy_on_camvid_is_what_its_card_says(model: str, prepared: ir.Model, tmp_path: Path) -> None:
     frames = open_labelled(camvid() / "val", 11)
     with open_backend("onnxruntime").load(float_engine(prepared, "onnxruntime", tmp_path)) as session:
         matrix = evaluate_session(session, frames)
-    assert matrix.miou() >= 0.71
-    card = graph_card(load_graph(zoo_model(DEFAULT_MODEL)))
-    assert card is not None
-    released = card.measured["release"]["gate"]
+    assert 100 * matrix.miou() >= MODELS[model]
+    released = shipped_card(model).measured["release"]["gate"]
     assert released["frames"] == len(frames)
     assert matrix.miou() == pytest.approx(released["float_miou"], abs=0.005), "the card's is at --upsample half"
+    assert released["drop"] <= 0.005
 
 
-def test_its_ranges_are_of_its_weights(prepared: ir.Model) -> None:
-    assert check_ranges(load_ranges(ranges_beside(zoo_model(DEFAULT_MODEL))), prepared) == ""
+def test_its_ranges_are_of_its_weights(model: str, prepared: ir.Model) -> None:
+    assert check_ranges(load_ranges(ranges_beside(zoo_model(model))), prepared) == ""
 
 
-def test_its_card_tells_whose_data_it_saw() -> None:
-    card = graph_card(load_graph(zoo_model(DEFAULT_MODEL)))
-    assert card is not None
+def test_its_card_tells_whose_data_it_saw_and_how_it_is_quantized(model: str) -> None:
+    card = shipped_card(model)
     assert "research" in card.licence["weights"] and "CamVid" in card.licence["data"]
+    assert card.int8, "the recipes that a build found for it"
 
 
 @pytest.mark.parametrize("dialect", ["u8-asym", "u8-asym-reduced", "s8-sym"])
-def test_its_quantized_graphs_are_always_the_same(prepared: ir.Model, dialect: str) -> None:
-    ranges = load_ranges(ranges_beside(zoo_model(DEFAULT_MODEL)))
+def test_its_quantized_graphs_are_always_the_same(model: str, prepared: ir.Model, dialect: str) -> None:
+    ranges = load_ranges(ranges_beside(zoo_model(model)))
     first, second = (graph_sha256(quantize_onnx(prepared, ranges, dialect=dialect)) for _ in range(2))  # type: ignore[arg-type]
     assert first == second
 
@@ -121,15 +140,15 @@ def camvid_build(tmp_path: Path, capsys: pytest.CaptureFixture[str], *words: str
 @pytest.mark.slow
 @pytest.mark.parametrize("upsample", ["full", "half", "none"])
 def test_int8_keeps_its_accuracy_on_every_backend(
-    upsample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: str, upsample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At most 0.3 points of mIoU, and 2.0 of any class above 1 % of the pixels."""
-    report = camvid_build(tmp_path, capsys, "--upsample", upsample)
+    """At most 0.5 points of mIoU, and 2.0 of any class above 1 % of the pixels."""
+    report = camvid_build(tmp_path, capsys, model, "--upsample", upsample)
     int8 = [row["gate"] for row in report["candidates"] if row["precision"] == "int8"]
     assert int8
     for gate in int8:
         assert gate["frames"] == 101
-        assert gate["drop"] <= 0.003
+        assert gate["drop"] <= 0.005
         assert max(gate["class_drop"].values()) <= 0.02
 
 

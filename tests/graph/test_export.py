@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from edgeseg.build.checkpoint import export_checkpoint
+from edgeseg.build.recipe import BuildRecipe
 from edgeseg.errors import EdgesegError, UsageError
 from edgeseg.graph.export import export_onnx, relative_error
 from edgeseg.graph.io import graph_card, load_graph, save_graph
@@ -33,7 +35,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(20):
             net(torch.randn(2, 3, 96, 96))
     save_weights(net, folder / "w.safetensors", {"recipe": '{"model": "liteseg-mobilenetv2", "classes": "a,b,c"}'})
-    graph = export_checkpoint(folder / "w.safetensors", options=OPTIONS, size_hw=(64, 96))
+    graph = export_checkpoint(BuildRecipe(model=str(folder / "w.safetensors")), options=OPTIONS, size_hw=(64, 96))
     save_graph(graph, folder / "net.onnx")
     return folder / "net.onnx"
 
@@ -79,11 +81,42 @@ def test_a_network_that_exports_wrong_is_refused(monkeypatch: pytest.MonkeyPatch
         export_onnx(net, card)
 
 
-def test_a_checkpoint_that_does_not_say_what_it_is(tmp_path: Path) -> None:
-    torch.save({"w": torch.zeros(1)}, tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="does not say which network") as refusal:
-        export_checkpoint(tmp_path / "w.pth")
-    assert "--network" in refusal.value.hint
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that another trainer wrote: nothing but tensors by key."""
+    path = tmp_path_factory.mktemp("foreign") / "w.pth"
+    torch.save(create_model("lraspp-mobilenetv2", num_classes=3).state_dict(), path)
+    return path
+
+
+NETWORK = {"network": "lraspp-mobilenetv2", "classes": "a,b,c"}
+TRAINED = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+@pytest.mark.parametrize(
+    ("said", "lacks", "hint"),
+    [
+        pytest.param({}, "does not say which network", "--network", id="nothing"),
+        pytest.param(NETWORK, "preprocessing can't be known", "--mean", id="no preprocessing"),
+    ],
+)
+def test_what_foreign_weights_do_not_say_has_to_be_said(foreign: Path, said: Any, lacks: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=lacks) as refusal:
+        export_checkpoint(BuildRecipe(model=str(foreign), **said))
+    assert hint in refusal.value.hint
+
+
+def test_foreign_weights_get_the_frames_that_they_were_trained_on(foreign: Path) -> None:
+    card = graph_card(export_checkpoint(BuildRecipe(model=str(foreign), **NETWORK, **TRAINED, channels="bgr")))
+    assert card is not None
+    assert card.preprocess.channels == "bgr"
+    assert card.preprocess.mean == pytest.approx([255 * value for value in TRAINED["mean"]])
+    assert card.preprocess.std == pytest.approx([255 * value for value in TRAINED["std"]])
+
+
+def test_weights_that_edgeseg_trained_need_no_preprocessing(exported: Path) -> None:
+    with pytest.raises(UsageError, match=r"was trained by edgeseg.*--mean, --std can't be given"):
+        export_checkpoint(BuildRecipe(model=str(exported.with_name("w.safetensors")), **TRAINED))
 
 
 def test_scenes_have_contrast() -> None:

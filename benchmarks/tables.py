@@ -1,0 +1,92 @@
+"""Fill the README's tables from the records: `python benchmarks/tables.py`.
+
+A table stands between `<!-- table: NAME of FOLDER -->` and `<!-- end -->`; FOLDER is one of benchmarks/records.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+TABLE = re.compile(r"(?<=<!-- table: )(?P<name>\w+) of (?P<folder>\S+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
+
+Record = dict[str, Any]
+
+
+def fill_tables(text: str) -> str:
+    """The text with every table made anew from its records."""
+
+    def filled(match: re.Match[str]) -> str:
+        lines = TABLES[match["name"]](ROOT / "benchmarks/records" / match["folder"])
+        return f"{match['name']} of {match['folder']} -->\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+    return TABLE.sub(filled, text)
+
+
+def models(folder: Path) -> Iterator[list[str]]:
+    """A row for each shipped model, from `edgeseg models --json` and a build of each."""
+    yield ["model", "parameters", "GMACs", "mIoU float", "mIoU INT8", "drop", "float ms", "INT8 ms"]
+    yield ["---", *7 * ["---:"]]
+    for model in json.loads((folder / "models.json").read_text())["models"]:
+        build = read(folder / f"build-{model['name']}.json")
+        yield [
+            f"`{model['name']}`",
+            f"{model['parameters'] / 1e6:.2f} M",
+            f"{model['macs'] / 1e9:.2f}",
+            points(build["gate"]["float_miou"]),
+            points(build["gate"]["miou"]),
+            points(build["gate"]["drop"]),
+            f"{build['speed']['float_p50_ms']:.2f}",
+            f"{build['speed']['p50_ms']:.2f}",
+        ]
+
+
+def backends(folder: Path) -> Iterator[list[str]]:
+    """A row for each engine that builds of the default model made, by size of the class map."""
+    modes = ("full", "half")
+    by_mode = [read(folder / f"backends-{mode}.json")["candidates"] for mode in modes]
+    yield ["backend", "precision", *(part for mode in modes for part in (f"{mode}: mIoU", "ms"))]
+    yield ["---", "---", *2 * len(modes) * ["---:"]]
+    for rows in zip(*by_mode, strict=True):
+        first = rows[0]
+        dialect = f" `{first['dialect']}`" if first["precision"] == "int8" else ""
+        assert len({(row["backend"], row["precision"], row["dialect"]) for row in rows}) == 1, "not in the same order"
+        measured = (part for row in rows for part in (points(row["gate"]["miou"]), f"{row['speed']['p50_ms']:.2f}"))
+        yield [first["backend"], first["precision"] + dialect, *measured]
+
+
+def repair(folder: Path) -> Iterator[list[str]]:
+    """A row for each step of a repair."""
+    yield ["step", "what was done", "drop, points", "gain", "INT8 convolutions", ""]
+    yield ["---", "---", "---:", "---:", "---:", "---"]
+    for step in read(folder / "repair-per-tensor.json")["repair"]:
+        judged = step["gate"]
+        became = "" if judged is None else step["verdict"] if step["verdict"] == "pass" else "kept"
+        yield [
+            step["step"],
+            step["detail"],
+            "" if judged is None else points(judged["drop"]),
+            "" if step["gain"] is None else f"{100 * step['gain']:+.2f}",
+            "" if judged is None else f"{step['int8_convs']}/{step['total_convs']}",
+            became if step["kept"] or judged is None else "taken back",
+        ]
+
+
+TABLES: dict[str, Callable[[Path], Iterator[list[str]]]] = {"models": models, "backends": backends, "repair": repair}
+
+
+def read(path: Path) -> Record:
+    return dict(json.loads(path.read_text()))
+
+
+def points(share: float) -> str:
+    return f"{100 * share:.2f}"
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(fill_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
