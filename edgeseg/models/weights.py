@@ -100,12 +100,13 @@ def load_weights(net: nn.Module, path: str | Path, *, new_head: bool = False) ->
     """
     path, own = Path(path), net.state_dict()
     state = adapted(read_state_dict(path), own)
-    unused = [key for key in state if key not in own and _is_classifier(key)]
+    backbone = f"{net.prefix}." if isinstance(net, Segmenter) else ""
+    unused = [key for key in state if key not in own and key.startswith(backbone) and _is_classifier(key)]
     if unused:
         logger.info("Dropped the unused ImageNet classifier of %s: %s", path.name, ", ".join(unused))
     state = {key: value for key, value in state.items() if key not in unused}
     if new_head and isinstance(net, Segmenter):
-        state = _completed(path, state, own, f"{net.prefix}.")
+        state = _completed(path, state, own, backbone)
     elif heads := _heads_of_other_classes(state, own):
         raise ModelFileError(
             f"The weights {path} are for {len(state[heads[0]])} classes, the network has {len(own[heads[0]])}.",
@@ -119,36 +120,53 @@ def load_weights(net: nn.Module, path: str | Path, *, new_head: bool = False) ->
 def _completed(path: Path, state: dict[str, Tensor], own: dict[str, Tensor], backbone: str) -> dict[str, Tensor]:
     """What fits of the file, and the network's own for the rest; the file as it is where that touches the backbone."""
     fits = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
-    anew = [key for key in own if key not in fits and not key.endswith("num_batches_tracked")]
+    anew = _missing(fits, own)
     if any(key.startswith(backbone) for key in anew):
         return state
     logger.info("These layers begin anew, not from %s: %s", path.name, ", ".join(anew) or "none")
+    if unused := [key for key in state if key not in fits]:
+        logger.info("These of %s are not used: %s", path.name, ", ".join(unused))
     return {**own, **fits}
 
 
 def _heads_of_other_classes(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
     """Keys that differ from the network's in the number of classes alone; empty where anything else differs too."""
+    if _missing(state, own) or any(key not in own for key in state):
+        return []
     differ = [key for key in own if key in state and own[key].shape != state[key].shape]
     lengths = {(len(own[key]), len(state[key])) for key in differ if own[key].ndim and state[key].ndim}
     same_inputs = all(own[key].shape[1:] == state[key].shape[1:] for key in differ)
     return differ if same_inputs and len(lengths) == 1 and len(differ) <= MOST_HEADS else []
 
 
+def _missing(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
+    """Keys of the network that the file lacks, but for counters that no result depends on."""
+    return [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+
+
 def _refuse_misfit(path: Path, state: dict[str, Tensor], own: dict[str, Tensor]) -> None:
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unknown = [key for key in state if key not in own]
-    shapes = [
-        f"{key} is {tuple(state[key].shape)}, the network's {tuple(own[key].shape)}"
-        for key in own
-        if key in state and own[key].shape != state[key].shape
-    ]
-    for what, keys in (("lack", missing), ("have unknown keys", unknown), ("have other shapes", shapes)):
-        if keys:
-            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-            raise ModelFileError(
-                f"The weights {path} do not fit this network: they {what}: {'; '.join(keys[:3])}{more}.",
-                hint=f"The nearest network is {nearest_network(state)}. Check its name and its options.",
-            )
+    wrong = {
+        "lack": _missing(state, own),
+        "have unknown keys": [key for key in state if key not in own],
+        "have other shapes": [
+            f"{key} is {tuple(state[key].shape)}, the network's {tuple(own[key].shape)}"
+            for key in own
+            if key in state and own[key].shape != state[key].shape
+        ],
+    }
+    told = [f"they {what}: {_some(keys)}" for what, keys in wrong.items() if keys]
+    if told:
+        near = nearest_network(state)
+        raise ModelFileError(
+            f"The weights {path} do not fit this network; {'; '.join(told)}.",
+            hint=f"The nearest is {near}. Check the network's name and its options."
+            if near
+            else "No network of edgeseg has such keys; see: edgeseg models",
+        )
+
+
+def _some(words: list[str]) -> str:
+    return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
 
 
 def save_weights(net: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:

@@ -184,20 +184,51 @@ def test_a_new_head_is_no_excuse_for_another_backbone(net: Any, tmp_path: Path) 
         load_weights(create_model("liteseg-mobilenetv1", num_classes=3), path, new_head=True)
 
 
+def bare(name: str, **options: Any) -> dict[str, Any]:
+    return dict(create_model(f"fcn-{name}", num_classes=3, **options).features().state_dict())
+
+
 @pytest.mark.parametrize(
-    ("made", "options", "said"),
+    ("state", "said"),
     [
-        pytest.param("liteseg-efficientnet-lite0", {}, "nearest network is 'liteseg-efficientnet-lite0' (", id="other"),
         pytest.param(
-            "liteseg-mobilenetv2", {"width": 0.5}, "'liteseg-mobilenetv2' (390 of 390 keys, but", id="another width"
+            lambda: create_model("liteseg-efficientnet-lite0", num_classes=3).state_dict(),
+            "The nearest is 'liteseg-efficientnet-lite0' (",
+            id="another backbone",
+        ),
+        pytest.param(
+            lambda: create_model("liteseg-mobilenetv2", num_classes=3, width=0.5).state_dict(),
+            "'liteseg-mobilenetv2' (390 of 390 keys, but",
+            id="another width",
+        ),
+        pytest.param(
+            lambda: create_model("unet-mobilenetv2", num_classes=3).state_dict(),
+            "'unet-mobilenetv2' (410 of 410 keys)",
+            id="another decoder",
+        ),
+        pytest.param(
+            lambda: create_model("liteseg-efficientnet-lite1", num_classes=3, width=0.5).state_dict(),
+            "'liteseg-efficientnet-lite1' (456 of 456 keys, but",
+            id="a network that holds all keys of a shallower one",
+        ),
+        pytest.param(
+            lambda: {**bare("mobilenetv3-small"), "classifier.0.weight": torch.zeros(1)},
+            "the backbone 'mobilenetv3-small' alone (",
+            id="a backbone with its ImageNet classifier",
+        ),
+        pytest.param(
+            lambda: bare("mobilenetv2", width=0.5),
+            "the backbone 'mobilenetv2' alone (312 of 312 keys, but",
+            id="a backbone of another width",
+        ),
+        pytest.param(
+            lambda: {"fc.weight": torch.zeros(2)}, "No network of edgeseg has such keys", id="nothing like it"
         ),
     ],
 )
-def test_the_network_that_the_weights_are_of_is_named(
-    tmp_path: Path, made: str, options: dict[str, Any], said: str
-) -> None:
-    path = tmp_path / "net.safetensors"
-    save_weights(create_model(made, num_classes=3, **options), path)
+def test_the_network_that_the_weights_are_of_is_named(tmp_path: Path, state: Callable[[], Any], said: str) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(state(), path)
     with pytest.raises(ModelFileError) as caught:
         load_weights(create_model("liteseg-mobilenetv2", num_classes=3, width=0.25), path, new_head=True)
     assert said in caught.value.hint
@@ -209,6 +240,16 @@ def test_the_network_that_the_weights_are_of_is_named(
         pytest.param(lambda state: state.pop("bn1.bias"), "lack: bn1.bias", id="a key is missing"),
         pytest.param(
             lambda state: state.update({"head.bias": torch.zeros(1)}), "unknown keys: head.bias", id="a key too many"
+        ),
+        pytest.param(
+            lambda state: state.update({"head.bias": state.pop("bn1.bias")}),
+            "lack: bn1.bias; they have unknown keys: head.bias",
+            id="a key of another name",
+        ),
+        pytest.param(
+            lambda state: state.update({"classifier.weight": torch.zeros(1)}),
+            "unknown keys: classifier.weight",
+            id="the classifier of another decoder, which is none of ImageNet's",
         ),
     ],
 )
