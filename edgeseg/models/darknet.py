@@ -33,9 +33,8 @@ def read_darknet19(path: Path) -> dict[str, Tensor]:
     start, shapes = _header_bytes(data, path), _shapes()
     given, plain, whole = len(data) - start, _float_bytes(shapes), _float_bytes(shapes | CLASSIFIER)
     if given not in (plain, whole):
-        what = "truncated" if given < plain else "of another network, or truncated"
         raise ModelFileError(
-            f"The weights {path} are {what}: {max(given, 0)} bytes follow the header; DarkNet19 has {plain}, "
+            f"The weights {path} are of another network, or truncated: {max(given, 0)} bytes follow the header; DarkNet19 has {plain}, "
             f"or {whole} with its ImageNet classifier.",
             hint="Take darknet19.weights, or what 'darknet partial' cuts off it after layer 23, named .weights.",
         )

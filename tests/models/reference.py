@@ -1,7 +1,7 @@
 """The published LiteSeg checkpoints as their keys and shapes, filled with reproducible values.
 
-`data/liteseg_*_logits.npz` holds what the authors' forward passes give with these values: every fourth row and column
-for MobileNetV2, every sixteenth for the others.
+`data/liteseg_mobilenet_logits.npz` holds every fourth row and column of what the authors' MobileNetV2 gives with these
+values.
 """
 
 from __future__ import annotations

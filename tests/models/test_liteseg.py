@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from edgeseg.models import create_model, load_weights
 from tests.models.reference import DATA, Checkpoint, published_keys, published_state
+from tests.models.transcript import darknet, liteseg, shufflenet
 
 #: name, authors' checkpoint, ImageNet classifier that it carries along, million parameters in the paper with it
 PUBLISHED: list[tuple[str, Checkpoint, str, float]] = [
@@ -25,20 +26,37 @@ published = pytest.mark.parametrize(
 )
 
 
-@published
-def test_logits_are_those_of_the_published_network(
-    tmp_path: Path, name: str, checkpoint: Checkpoint, classifier: str, millions: float
-) -> None:
-    path = tmp_path / "published.pth"
+def loaded(name: str, checkpoint: Checkpoint, folder: Path) -> Any:
+    path = folder / "published.pth"
     torch.save(published_state(checkpoint), path)
     net = load_weights(create_model(name, num_classes=19), path)
     path.unlink()
-    expected = np.load(DATA / f"liteseg_{checkpoint}_logits.npz")["logits"]
-    step = 192 // expected.shape[2]
-    pixels = np.random.default_rng(7).normal(0, 1, (1, 3, 192, 320)).astype(np.float32)
+    return net
+
+
+def noise() -> Any:
+    return torch.from_numpy(np.random.default_rng(7).normal(0, 1, (1, 3, 192, 320)).astype(np.float32))
+
+
+def test_mobilenetv2_gives_the_logits_of_the_published_network(tmp_path: Path) -> None:
+    expected = np.load(DATA / "liteseg_mobilenet_logits.npz")["logits"]
     with torch.no_grad():
-        logits = net(torch.from_numpy(pixels)).numpy()[:, :, ::step, ::step]
+        logits = loaded("liteseg-mobilenetv2", "mobilenet", tmp_path)(noise()).numpy()[:, :, ::4, ::4]
     assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "checkpoint", "backbone"),
+    [("liteseg-shufflenet", "shufflenet", shufflenet), ("liteseg-darknet19", "darknet", darknet)],
+    ids=["shufflenet", "darknet19"],
+)
+def test_the_others_give_those_of_a_second_writing(
+    tmp_path: Path, name: str, checkpoint: Checkpoint, backbone: Any
+) -> None:
+    with torch.no_grad():
+        logits = loaded(name, checkpoint, tmp_path)(noise())
+        expected = liteseg(published_state(checkpoint), noise(), backbone)
+    assert float((logits - expected).norm() / expected.norm()) < 1e-5
 
 
 @published

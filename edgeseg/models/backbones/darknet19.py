@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal
 
 from torch import Tensor, nn
 
-from edgeseg.models.backbones.base import Backbone, Downsampling
+from edgeseg.models.backbones.base import Backbone, Downsampling, OutputStride
 
-__all__ = ["DarkNet19", "DarkNetStride"]
-
-DarkNetStride = Literal[8, 16]
+__all__ = ["DarkNet19"]
 
 #: Layers by number: channels and kernel of a convolution, or None for a 2x2 max pool.
 LAYERS: dict[int, tuple[int, int] | None] = {
@@ -39,7 +36,7 @@ LAYERS: dict[int, tuple[int, int] | None] = {
     22: (512, 1),
     23: (1024, 3),
 }
-#: Layers padded by one pixel more than keeps the map's size, and by one less: together they keep it.
+#: In LiteSeg, layers padded by one pixel more than keeps the map's size, and by one less.
 GROWING, SHRINKING = {14, 16, 20}, {19, 21, 23}
 
 
@@ -65,17 +62,18 @@ class DarkNet19(Backbone):
     LiteSeg stops at stride 16, where DarkNet19 itself goes on to 32: layer 18 does not pool and those after it are
     dilated. Some of its 1x1 convolutions are padded, whose extra border the dilated ones take off again, so that the
     map grows by four pixels on the way. Pools drop a last odd row or column: a map of stride `s` has
-    `floor(H / s)` x `floor(W / s)` pixels, and images need at least 16 x 16.
+    `floor(H / s)` x `floor(W / s)` pixels, and images need at least as many rows and columns as `output_stride`.
 
     Args:
-        output_stride: Stride of the deepest map; 8 leaves out the pool of layer 12 too and doubles the dilation.
+        output_stride: Stride of the deepest map. 32 is DarkNet19 itself, without LiteSeg's padding; 8 leaves out the
+            pool of layer 12 too and doubles the dilation.
     """
 
     prefix = "resnet_features"
 
-    def __init__(self, *, output_stride: DarkNetStride = 16) -> None:
+    def __init__(self, *, output_stride: OutputStride = 16) -> None:
         super().__init__()
-        cin, down = 3, Downsampling(output_stride, total=1)
+        cin, down, dilates = 3, Downsampling(output_stride, total=1), output_stride < 32
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for number, layer in LAYERS.items():
             stride, dilation = down.step(1 if layer else 2)
@@ -83,7 +81,7 @@ class DarkNet19(Backbone):
                 layers[f"{number}_max"] = nn.MaxPool2d(2) if stride == 2 else nn.Identity()
                 continue
             cout, kernel = layer
-            padding = dilation * (kernel // 2) + (number in GROWING) - (number in SHRINKING)
+            padding = dilation * (kernel // 2) + dilates * ((number in GROWING) - (number in SHRINKING))
             layers[f"{number}_convbatch"] = ConvBatch(cin, cout, kernel, padding=padding, dilation=dilation)
             if down.total > 1:
                 down.mark(number - 1, cout)
