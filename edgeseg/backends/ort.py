@@ -14,7 +14,7 @@ from edgeseg.card import Card
 from edgeseg.device.cpu import inference_threads, int8_saturates
 from edgeseg.errors import EdgesegError, ModelFileError
 
-__all__ = ["OnnxRuntime"]
+__all__ = ["OnnxRuntime", "session_options"]
 
 #: The library's own exceptions have no common base.
 ERRORS: tuple[type[Exception], ...] = (
@@ -23,6 +23,17 @@ ERRORS: tuple[type[Exception], ...] = (
 )
 #: Severity from which the library writes to stderr. Errors are raised too, and need not be told twice.
 FATAL = 4
+
+
+def session_options() -> onnxruntime.SessionOptions:
+    """How engines are opened: fully optimized, on all cores that there are, silent."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = inference_threads()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = FATAL
+    # Threads that wait for the next frame by spinning would take the cores from camera and display.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 class OnnxRuntime(OnnxFileBackend):
@@ -40,12 +51,7 @@ class OnnxRuntime(OnnxFileBackend):
         return str(onnxruntime.__version__)
 
     def _open(self, model: onnx.ModelProto, card: Card, output: Output) -> OrtSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = inference_threads()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = FATAL
-        # Threads that wait for the next frame by spinning would take the cores from camera and display.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = session_options()
         content = model.SerializeToString()
         try:
             library = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from edgeseg.bench.record import Record
+from edgeseg.bench.scatter_chart import pareto_front
 from edgeseg.build.report import Gate, Speed
-from edgeseg.build.scatter_chart import pareto_front
 from edgeseg.build.store import EngineStore
 from edgeseg.card import Card, Dialect, Precision, Upsample, read_card
 from edgeseg.device.cpu import cpu_model, inference_device

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from edgeseg.bench.scatter_chart import Mark, draw_scatter
 from edgeseg.bench.tradeoff import Point, Tradeoff
-from edgeseg.build.scatter_chart import Mark, draw_scatter
 
 __all__ = ["tradeoff_svg"]
 

@@ -133,7 +133,7 @@ def _show_networks(networks: Sequence[Network]) -> None:
     published = [_published_row(network.name, report) for network in networks for report in network.published]
     if published:
         columns = ("network", "data", "mIoU", "GFLOPs", "M parameters", "source")
-        print_table("What papers report", columns, published)
+        print_table("What papers report, at their sizes and in their way of counting", columns, published)
 
 
 def _cost(network: Network | None) -> str:
@@ -150,9 +150,9 @@ def _show_shipped(shipped: Sequence[ShippedModel]) -> None:
         return
     columns = ("name", "network", "M params", "size", "GMACs", "float mIoU", "INT8 mIoU", "drop")
     print_table("Models that edgeseg ships", columns, [_shipped_row(model) for model in shipped], whole=("name",))
-    licences = [(model.name, model.licence) for model in shipped if model.licence]
-    if licences:
-        print_table("Licences of their weights", ("name", "licence"), licences, whole=("name",))
+    rows = [(model.name, *licence) for model in shipped if model.card for licence in model.card.licence.items()]
+    if rows:
+        print_table("Their licences", ("name", "of", "licence"), rows, whole=("name",))
 
 
 def _shipped_row(model: ShippedModel) -> tuple[str, ...]:

@@ -34,8 +34,8 @@ def read_darknet19(path: Path) -> dict[str, Tensor]:
     given, plain, whole = len(data) - start, _float_bytes(shapes), _float_bytes(shapes | CLASSIFIER)
     if given not in (plain, whole):
         raise ModelFileError(
-            f"The weights {path} are of another network, or truncated: {max(given, 0)} bytes follow the header; DarkNet19 has {plain}, "
-            f"or {whole} with its ImageNet classifier.",
+            f"The weights {path} are of another network, or truncated: {max(given, 0)} bytes follow the header; "
+            f"DarkNet19 has {plain}, or {whole} with its ImageNet classifier.",
             hint="Take darknet19.weights, or what 'darknet partial' cuts off it after layer 23, named .weights.",
         )
     if given == whole:

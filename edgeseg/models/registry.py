@@ -62,7 +62,7 @@ def create_model(name: str, *, num_classes: int, **options: Any) -> Segmenter:
     Args:
         name: One of `list_models()`.
         num_classes: Channels of the logits, 1 to 255.
-        options: Options of the backbone and the decoder; without any, the network of its paper.
+        options: Options of the backbone and the decoder; without any, as their docstrings say.
 
     Raises:
         UsageError: No such name or option, a value that the option can't take, or a class count out of range.

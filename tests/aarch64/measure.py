@@ -22,6 +22,7 @@ import onnxruntime
 
 from edgeseg import __version__
 from edgeseg.backends import Engine, open_backend
+from edgeseg.backends.ort import session_options
 from edgeseg.data.images import image_files, read_frame
 from edgeseg.device import describe_device
 from edgeseg.evaluate.sessions import class_maps
@@ -49,10 +50,8 @@ def answers(engine: Engine, frames: Path) -> npt.NDArray[np.uint8]:
 
 
 def count_operators(engine: Path) -> dict[str, int]:
-    """The operators that are left of an engine once ONNX Runtime has optimized it as far as its backend asks."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 4
+    """The operators that are left of an engine once ONNX Runtime has optimized it as its backend asks."""
+    options = session_options()
     with tempfile.TemporaryDirectory() as folder:
         options.optimized_model_filepath = f"{folder}/optimized.onnx"
         onnxruntime.InferenceSession(engine, options, providers=["CPUExecutionProvider"])

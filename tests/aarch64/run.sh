@@ -27,6 +27,8 @@ root=$cache/debian
 binfmt=/proc/sys/fs/binfmt_misc
 registered=
 network=()
+# Seconds for all of it. The emulator is known to hang now and then.
+limit=1200
 # Emulation is some hundred times slower than a board, so frames are small.
 size=96x128
 
@@ -67,9 +69,11 @@ register_emulator() {
     fi
 }
 
-# Run a command in the emulated Debian. The emulator is known to hang now and then, hence a limit in seconds.
+# Run a command in the emulated Debian, for no longer than is left.
 emulated() {
-    timeout --foreground 1200 chroot "$root" /usr/bin/env -i \
+    local left=$((limit - SECONDS))
+    ((left > 0)) || fail "it took longer than $((limit / 60)) minutes."
+    timeout --foreground "$left" chroot "$root" /usr/bin/env -i \
         PATH=/opt/edgeseg/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 QEMU_CPU=cortex-a76 "$@"
 }
 

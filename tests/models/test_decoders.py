@@ -92,6 +92,10 @@ def test_only_liteseg_upsamples_as_its_checkpoints_want(decoder: str) -> None:
             "needs the map of stride 32; DarkNet19 gives strides 2, 4, 8, 16.",
             id="LiteSeg's low-level skip is too deep",
         ),
+        pytest.param("liteseg-mobilenetv2", {"skips": [8, 16]}, "skips are [8, 16], but have to fall", id="rising"),
+        pytest.param("liteseg-mobilenetv2", {"skips": [32]}, "from below 32, the deepest", id="the deepest again"),
+        pytest.param("liteseg-mobilenetv2", {"skips": [16, 4]}, "to above 4, the low-level", id="the low-level again"),
+        pytest.param("liteseg-mobilenetv2", {"skips": [2]}, "to above 4, the low-level", id="finer than low-level"),
         pytest.param(
             "liteseg-mobilenetv2",
             {"low": 2, "detail": 8},

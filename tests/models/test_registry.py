@@ -34,7 +34,7 @@ def test_every_listed_model_is_made_in_eval_mode() -> None:
             "'align_corners', 'half_pixel'",
             id="a mistyped choice",
         ),
-        pytest.param("liteseg-mobilenetv2", 3, {"skips": "yes"}, "skips = 'yes'", id="text for a truth value"),
+        pytest.param("liteseg-mobilenetv2", 3, {"skips": "yes"}, "skips = 'yes'", id="text for a list"),
         pytest.param("liteseg-mobilenetv2", 3, {"width": 0}, "width = 0", id="no width at all"),
         pytest.param("liteseg-mobilenetv2", 0, {}, "1 to 255", id="no class"),
         pytest.param("liteseg-mobilenetv2", 256, {}, "1 to 255", id="more classes than a class map holds"),

@@ -44,7 +44,7 @@ class ShuffleUnit(nn.Module):
     def _means(self, x: Tensor) -> Tensor:
         if self.dilation == 1:
             return functional.avg_pool2d(x, 3, self.stride, padding=1)
-        # Pools have no dilation before opset 19.
+        # torch's pools of averages have no dilation, nor ONNX's before opset 19.
         ninths = torch.full((x.shape[1], 1, 3, 3), 1 / 9, dtype=x.dtype, device=x.device)
         return functional.conv2d(x, ninths, padding=self.dilation, dilation=self.dilation, groups=x.shape[1])
 

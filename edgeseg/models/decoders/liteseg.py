@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edgeseg.errors import UsageError
 from edgeseg.models.backbones import Backbone
 from edgeseg.models.decoders.base import Segmenter
 from edgeseg.models.layers import Count, SeparableConv, Stride, Upsampling
@@ -47,7 +48,8 @@ class LiteSeg(Segmenter):
         upsampling: `align_corners` as in the paper, or `half_pixel`.
 
     Raises:
-        UsageError: The backbone lacks the map of stride `low`, of one of `skips`, or for `detail`.
+        UsageError: The backbone lacks the map of stride `low`, of one of `skips`, or for `detail`; or `skips` do not
+            fall between the deepest map and `low`.
     """
 
     def __init__(
@@ -63,8 +65,16 @@ class LiteSeg(Segmenter):
         upsampling: Upsampling = "align_corners",
     ) -> None:
         super().__init__(backbone, upsampling)
-        self.fine = None if detail is None else low // 2
-        self.need_strides(low, *skips, *([] if self.fine is None else [self.fine]))
+        order = [backbone.deepest, *skips, low]
+        self.need_strides(*order)
+        if sorted(set(order), reverse=True) != order:
+            raise UsageError(
+                f"skips are {list(skips)}, but have to fall from below {backbone.deepest}, the deepest map, to above "
+                f"{low}, the low-level one.",
+                hint="As in skips = [16, 8].",
+            )
+        self.fine = low // 2
+        self.has_detail = detail is not None
         width = decoder_width
         deep, self.low, self.deepest, self.skips = backbone.channels[backbone.deepest], low, backbone.deepest, skips
         self.aspp1, self.aspp2, self.aspp3, self.aspp4 = (AsppBranch(deep, width, rate) for rate in RATES)
@@ -82,9 +92,10 @@ class LiteSeg(Segmenter):
             *_separable(width + (low_channels or backbone.channels[low]), width), *_separable(width, width)
         )
         head = nn.Conv2d(detail or width, num_classes, 1)
-        if detail is None or self.fine is None:
+        if detail is None:
             self.last_conv.append(head)
         else:
+            self.need_strides(self.fine)
             self.narrow = nn.Sequential(nn.Conv2d(width, detail, 1, bias=False), nn.BatchNorm2d(detail), nn.ReLU())
             self.detail = _separable(detail + backbone.channels[self.fine], detail).append(head)
 
@@ -98,7 +109,7 @@ class LiteSeg(Segmenter):
         if self.reduces_low:
             low = torch.relu(self.bn2(self.conv2(low)))
         y = self.last_conv(self._beside(y, low))
-        if self.fine is not None:
+        if self.has_detail:
             y = self.detail(self._beside(self.narrow(y), maps[self.fine]))
         return y
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edgeseg.build.label_layout import RADIUS, Box, Line, leader, place_labels
+from edgeseg.bench.label_layout import RADIUS, Box, Line, leader, place_labels
 from edgeseg.build.svg import (
     LONGEST_NAME,
     MARGIN,
@@ -66,7 +66,7 @@ class _Scale:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points `(x, y)` that no other beats, by rising x: none has both less x and as much y or more."""
+    """Indices of the points `(x, y)` that no other beats, by rising x: none has at most its x and at least its y."""
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
         if not front or points[index][1] > points[front[-1]][1]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeseg.build.label_layout import RADIUS, Box, Line, crosses, leader, overlaps, place_labels
+from edgeseg.bench.label_layout import RADIUS, Box, Line, crosses, leader, overlaps, place_labels
 
 BOUNDS = Box(0, 0, 600, 400)
 points = st.lists(st.tuples(st.floats(20, 580), st.floats(20, 380)), min_size=1, max_size=10)

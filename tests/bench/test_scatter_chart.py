@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeseg.build.scatter_chart import Mark, draw_scatter, pareto_front
+from edgeseg.bench.scatter_chart import Mark, draw_scatter, pareto_front
 
 SVG = "{http://www.w3.org/2000/svg}"
 coordinate = st.floats(0, 100)
