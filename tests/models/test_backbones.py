@@ -9,6 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import nn
+
 from edgeseg.errors import UsageError
 from edgeseg.models import create_model
 from edgeseg.models.backbones import DarkNet19
@@ -56,6 +58,16 @@ def test_parameters_are_those_of_the_published_network(
 def test_narrow_mobilenetv1_has_the_parameters_of_the_paper(width: float, millions: float) -> None:
     count = sum(p.numel() for p in BACKBONES["mobilenetv1"](width=width).parameters())
     assert round((count + linear(int(1024 * width))) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize(
+    ("width", "millions"), [(0.35, 1.66), (0.5, 1.95), (0.75, 2.61), (1.0, 3.47), (1.3, 5.34), (1.4, 6.06)]
+)
+def test_mobilenetv2_has_the_parameters_of_its_released_widths(width: float, millions: float) -> None:
+    """Those that TensorFlow's table of checkpoints tells, which leaves out the normalization."""
+    backbone = BACKBONES["mobilenetv2"](width=width)
+    count = sum(module.weight.numel() for module in backbone.modules() if isinstance(module, nn.Conv2d))
+    assert round((count + linear(backbone.channels[32])) / 1e6, 2) == millions
 
 
 #: Keys of torchvision, where each stands for one of its nestings.
