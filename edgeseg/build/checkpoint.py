@@ -15,7 +15,7 @@ from edgeseg.errors import MissingDependency, ModelFileError, UsageError
 from edgeseg.files import sha256_file
 from edgeseg.labels import label_set
 
-__all__ = ["export_checkpoint"]
+__all__ = ["export_checkpoint", "training_of"]
 
 
 def export_checkpoint(about: BuildRecipe, *, options: dict[str, Any] | None = None, **card: Any) -> ir.Model:
@@ -25,7 +25,8 @@ def export_checkpoint(about: BuildRecipe, *, options: dict[str, Any] | None = No
         about: Path of the weights, `.safetensors` or `.pth`, and what they do not say: network, classes, and the
             preprocessing they were trained with. Those that `edgeseg train` wrote say it all.
         options: Of the network.
-        card: Further fields of its card: `model` (else the file's stem), `size_hw`, `licence`, `measured`.
+        card: Further fields of its card: `model` (else the file's stem), `size_hw` (else the size that it was validated
+            at), `licence`, `measured`; None for what is not known.
 
     Raises:
         MissingDependency: torch is not installed.
@@ -43,7 +44,8 @@ def export_checkpoint(about: BuildRecipe, *, options: dict[str, Any] | None = No
             hint="Install it: pip install 'edgeseg[train]'. Or export elsewhere, and build from the .onnx file here.",
         ) from error
     path = Path(about.model)
-    recipe = _recipe(path)
+    told = training_of(path)
+    recipe = told.get("recipe", {})
     network, classes = about.network or recipe.get("model", ""), about.classes or recipe.get("classes", "")
     if not network or not classes:
         raise UsageError(
@@ -57,29 +59,35 @@ def export_checkpoint(about: BuildRecipe, *, options: dict[str, Any] | None = No
     labels = label_set(classes)
     net = create_model(network, num_classes=len(labels), **options)
     load_weights(net, path)
-    own = {
+    own: dict[str, Any] = {
         "model": path.stem,
         "network": network,
         "options": options,
         "classes": labels.names,
         "palette": labels.palette,
         "preprocess": preprocess,
+        "size_hw": tuple(told["size_hw"]) if "size_hw" in told else None,
         "upsampling": net.upsampling,
-        "made_from": {"weights": sha256_file(path)},
+        "made_from": {"weights": sha256_file(path), **told.get("made_from", {})},
         "tools": {"edgeseg": __version__},
     }
-    return export_onnx(net, Card(kind="graph", **{**own, **card}))
+    given = {name: value for name, value in card.items() if value is not None}
+    return export_onnx(net, Card(kind="graph", **own | given))
 
 
-def _recipe(path: Path) -> dict[str, Any]:
-    """The training recipe in a safetensors file's metadata, empty where there is none."""
+def training_of(path: Path) -> dict[str, Any]:
+    """What weights tell of the run of `edgeseg train` that made them; empty where they came from elsewhere.
+
+    Raises:
+        ModelFileError: The file is damaged.
+    """
     if path.suffix != ".safetensors":
         return {}
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            recipe: dict[str, Any] = json.loads((file.metadata() or {}).get("recipe", "{}"))
-    except (SafetensorError, ValueError) as error:
+            told: dict[str, Any] = json.loads((file.metadata() or {}).get("training", "{}"))
+    except (SafetensorError, ValueError, OSError) as error:
         raise ModelFileError(f"The weights {path} could not be read: {error}") from error
-    return recipe
+    return told

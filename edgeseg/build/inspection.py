@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgeseg.build.candidates import count_convs
+from edgeseg.build.checkpoint import training_of
 from edgeseg.build.graphs import graph_path
 from edgeseg.build.store import find_engine
 from edgeseg.card import Card
-from edgeseg.errors import ModelFileError, UsageError
+from edgeseg.errors import UsageError
 from edgeseg.files import sha256_file
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: `engine`, `graph`, `prepared`, `quantized`, `ranges` or `weights`; `graph` also for those without a card.
         card: With all its fields, also those that a file leaves out because they are as usual.
-        recipe: Of the training run that weights came from.
+        training: What weights tell of the run that made them.
     """
 
     path: str
@@ -83,7 +84,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     card: dict[str, Any] | None = None
     graph: GraphFacts | None = None
     ranges: RangesFacts | None = None
-    recipe: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
 
 
 def inspect_artefact(word: str) -> Inspection:
@@ -179,11 +180,4 @@ def _of_ranges(path: Path) -> Inspection:
 
 
 def _of_weights(path: Path) -> Inspection:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            recipe = msgspec.json.decode((file.metadata() or {}).get("recipe", "null"))
-    except (SafetensorError, msgspec.DecodeError, OSError) as error:
-        raise ModelFileError(f"The weights {path} could not be read: {error}") from error
-    return _inspection(path, "weights", recipe=recipe)
+    return _inspection(path, "weights", training=training_of(path))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeseg.cli.options import recipe_fields, size, weights_options
+from edgeseg.cli.options import assignment, recipe_fields, size, weights_options
 from edgeseg.cli.report import json_option, print_json, progress, say
 
 __all__ = ["export"]
@@ -24,10 +24,14 @@ Examples:
 @click.argument("weights", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("-o", "out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .onnx file.")
 @weights_options
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the network; may be repeated.")
+@click.option(
+    "--option", "options", type=assignment, multiple=True, metavar="NAME=VALUE", help="Of the network; may be repeated."
+)
 @click.option("--name", default="", help="Of the model on its card; by default the .onnx file's stem.")
 @click.option("--imgsz", type=size, metavar="HxW", help="Default input size on the card; the graph takes any.")
-@click.option("--licence", multiple=True, metavar="WHAT=TEXT", help="For the card: weights=..., data=...")
+@click.option(
+    "--licence", type=assignment, multiple=True, metavar="WHAT=TEXT", help="For the card: weights=..., data=..."
+)
 @click.option(
     "--measured",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -38,9 +42,9 @@ def export(
     weights: Path,
     out: Path,
     name: str,
-    options: tuple[str, ...],
+    options: tuple[tuple[str, str], ...],
     imgsz: tuple[int, int] | None,
-    licence: tuple[str, ...],
+    licence: tuple[tuple[str, str], ...],
     measured: Path | None,
     as_json: bool,
     **about: Any,
@@ -52,7 +56,7 @@ def export(
     """
     from edgeseg.build.checkpoint import export_checkpoint
     from edgeseg.build.recipe import BuildRecipe
-    from edgeseg.graph.io import graph_sha256, save_graph
+    from edgeseg.graph.io import graph_card, graph_sha256, save_graph
 
     with progress("export") as update:
         update(0.1, "trace the network, then compare")
@@ -61,7 +65,7 @@ def export(
             options=_options(options) if options else None,
             model=name or out.stem,
             size_hw=imgsz,
-            licence=dict(word.partition("=")[::2] for word in licence),
+            licence=dict(licence),
             **(_measured(measured) if measured else {}),
         )
         save_graph(graph, out)
@@ -69,7 +73,9 @@ def export(
         print_json("export", {"graph": str(out), "graph_sha256": graph_sha256(graph), "nodes": graph.graph.num_nodes()})
         return
     say(f"Wrote {out}, {graph.graph.num_nodes()} nodes, equal to torch.")
-    say(f"Next: edgeseg build {out} --int8 --calib FRAMES")
+    card = graph_card(graph)
+    given = "" if card and card.size_hw else " --imgsz HxW"
+    say(f"Next: edgeseg build {out} --int8{given} --calib FRAMES")
 
 
 def _measured(report: Path) -> dict[str, Any]:
@@ -79,25 +85,25 @@ def _measured(report: Path) -> dict[str, Any]:
     from edgeseg.card import Int8Recipe
     from edgeseg.errors import UsageError
 
-    build = msgspec.json.decode(report.read_bytes())
-    if build.get("schema") != "edgeseg.build/1" or build.get("gate", {}).get("kind") != "labels":
+    try:
+        build = msgspec.json.decode(report.read_bytes(), type=dict[str, Any])
+        if (build["schema"], build["gate"]["kind"], build["verdict"]) != ("edgeseg.build/1", "labels", "pass"):
+            raise LookupError("it is of no build that passed")
+        told = {name: build[name] for name in ("gate", "backend", "dialect", "upsample", "size_hw", "verdict")}
+        return {"measured": {"release": told}, "int8": msgspec.convert(build["int8"], dict[str, Int8Recipe])}
+    except (msgspec.MsgspecError, LookupError, TypeError) as error:
         raise UsageError(
-            f"{report} is no JSON of a build on labels.", hint="Make it: edgeseg build --data DIR --json > FILE"
-        )
-    told = ("gate", "backend", "dialect", "upsample", "size_hw", "verdict")
-    return {
-        "measured": {"release": {name: build[name] for name in told}},
-        "int8": msgspec.convert(build["int8"], dict[str, Int8Recipe]),
-    }
+            f"{report} is no JSON of a build that passed its gate on labels: {error}.",
+            hint="Make it: edgeseg build MODEL --int8 --data DIR --json > FILE",
+        ) from error
 
 
-def _options(words: tuple[str, ...]) -> dict[str, Any]:
-    """`skips=[16, 8]` and the like, values as in TOML or plain words."""
+def _options(given: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """Values as in JSON, or plain words."""
     import msgspec
 
     options: dict[str, Any] = {}
-    for word in words:
-        name, _, value = word.partition("=")
+    for name, value in given:
         try:
             options[name] = msgspec.json.decode(value)
         except msgspec.DecodeError:

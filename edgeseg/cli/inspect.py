@@ -70,8 +70,8 @@ def _tensor(tensor: Tensor) -> str:
 def _plain_facts(found: Inspection) -> Iterator[dict[str, Any]]:
     if found.ranges is not None:
         yield msgspec.to_builtins(found.ranges)
-    if found.recipe is not None:
-        yield {"recipe": found.recipe}
+    if found.training is not None:
+        yield found.training
 
 
 def _flat(facts: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

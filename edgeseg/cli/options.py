@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["UPSAMPLE", "model_options", "percentiles", "recipe_fields", "size", "triple", "weights_options"]
+__all__ = [
+    "UPSAMPLE",
+    "assignment",
+    "model_options",
+    "percentiles",
+    "recipe_fields",
+    "size",
+    "triple",
+    "weights_options",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,6 +29,14 @@ def size(text: str) -> tuple[int, int]:
     if len(sides) != 2 or not all(16 <= side <= 8192 for side in sides):
         raise click.BadParameter(f"'{text}' is no size; give height and width from 16 to 8192, as in 360x640.")
     return sides[0], sides[1]
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """A name and what it is set to, from `NAME=VALUE`."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise click.BadParameter(f"'{text}' sets nothing; write NAME=VALUE, as in skips=[16,8].")
+    return name, value
 
 
 def triple(text: str) -> tuple[float, float, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import msgspec
 
 from edgeseg.catalog import NETWORKS
 from edgeseg.cli.interrupt import stopped_by_interrupt
+from edgeseg.cli.options import size
 from edgeseg.cli.report import format_time, json_option, points, print_json, print_table, progress, say
 from edgeseg.errors import UsageError, nearest
 from edgeseg.files import shared_folder
@@ -30,6 +30,7 @@ __all__ = ["train"]
 @click.argument("recipe")
 @click.option("--data", help="A folder with train/ and val/, each with images/ and masks/ or labels/; or 'camvid'.")
 @click.option("--classes", help="Of the masks: 'camvid', 'cityscapes', a number, or names with commas between.")
+@click.option("--imgsz", type=size, metavar="HxW", help="Bring frames to this size first.  [default: as they are]")
 @click.option("--epochs", type=click.IntRange(min=1), help="Rounds over the training frames.")
 @click.option("--batch", type=click.IntRange(min=2), help="Frames per step.")
 @click.option("--seed", type=click.IntRange(min=0), help="Decides all that is random.")
@@ -60,8 +61,8 @@ def train(
     \b
     Examples:
       edgeseg train liteseg-efficientnet-lite0-camvid --data camvid
-      edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --epochs 40 -o runs/street
-      edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --epochs 40 -o runs/street --resume
+      edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --imgsz 360x640 -o runs/street
+      edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --imgsz 360x640 -o runs/street --resume
       torchrun --nproc-per-node 4 -m edgeseg train liteseg-efficientnet-lite0-camvid --data camvid
     """
     from edgeseg.train.loop import open_device
@@ -69,7 +70,7 @@ def train(
 
     plan = _plan(recipe, {name: value for name, value in changes.items() if value is not None})
     out = out or Path("runs") / Path(recipe).stem
-    used, started = str(open_device(device)), time.monotonic()
+    used = str(open_device(device))
     first = os.environ.get("RANK", "0") == "0"
     if first:
         say(f"Training {plan.model} on {used}, epochs: {plan.epochs}. The weights go to {out}.")
@@ -84,11 +85,10 @@ def train(
             on_progress=lambda now: update(now.step / now.steps, _note(now)),
             stop=stop,
         )
-    seconds = time.monotonic() - started
     if first and as_json:
-        print_json("train", _report(plan, result, used, seconds))
+        print_json("train", _report(plan, result, used))
     elif first:
-        _tell(plan, result, seconds)
+        _tell(plan, result)
     if result.interrupted:
         click.get_current_context().exit(130)
 
@@ -99,7 +99,7 @@ def _plan(word: str, changes: dict[str, Any]) -> TrainRecipe:
 
     models = [network.name for network in NETWORKS]
     if word in models:
-        if "classes" not in changes and changes.get("data") != "camvid":
+        if changes.get("data") != "camvid" and not {"data", "classes"} <= set(changes):
             raise UsageError(
                 f"'{word}' is a model, and it was not said what to train it on.",
                 hint="Say so: --data FOLDER --classes 'road,car,sky', or --data camvid.",
@@ -111,7 +111,13 @@ def _plan(word: str, changes: dict[str, Any]) -> TrainRecipe:
         shipped = [path.stem for path in shared_folder("recipes").glob("*.toml")]
         hint = f"{nearest(Path(word).stem, {*models, *shipped})} Or give the path of a .toml file."
         raise UsageError(f"'{word}' is neither a recipe nor a model.", hint=hint) from error
-    return msgspec.structs.replace(decode_toml(path, TrainRecipe), **changes)
+    plan = decode_toml(path, TrainRecipe)
+    if changes.get("data", plan.data) != plan.data and "classes" not in changes:
+        raise UsageError(
+            f"{path} is for the classes {plan.classes}; it was not said whether --data {changes['data']} has them too.",
+            hint=f"Say so: --classes {plan.classes}, or --classes 'road,car,sky'.",
+        )
+    return msgspec.structs.replace(plan, **changes)
 
 
 def _note(now: Progress) -> str:
@@ -119,7 +125,7 @@ def _note(now: Progress) -> str:
     return f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{best}"
 
 
-def _report(plan: TrainRecipe, result: TrainResult, device: str, seconds: float) -> dict[str, Any]:
+def _report(plan: TrainRecipe, result: TrainResult, device: str) -> dict[str, Any]:
     return {
         "recipe": plan,
         "device": device,
@@ -129,18 +135,29 @@ def _report(plan: TrainRecipe, result: TrainResult, device: str, seconds: float)
         "kept": result.kept,
         "weights": str(result.weights) if result.kept else "",
         "checkpoint": str(result.checkpoint),
-        "seconds": round(seconds, 3),
+        "seconds": round(result.seconds, 3),
+        "frames_per_s": round(result.frames_per_s, 3),
     }
 
 
-def _tell(plan: TrainRecipe, result: TrainResult, seconds: float) -> None:
+def _tell(plan: TrainRecipe, result: TrainResult) -> None:
     if result.kept is not None:
         _tell_epoch(result.kept)
     if result.interrupted:
         say(f"Stopped; epochs done: {result.epochs_done} of {plan.epochs}. Go on with the same command and --resume.")
         return
-    say(f"Done in {format_time(seconds)}. The weights: {result.weights}")
-    say(f"Next: edgeseg build {result.weights} --int8")
+    say(f"Done in {format_time(result.seconds)}, {result.frames_per_s:.1f} frames a second. Weights: {result.weights}")
+    say(f"Next: edgeseg build {result.weights} --int8 {_frames_of(plan)}")
+
+
+def _frames_of(plan: TrainRecipe) -> str:
+    """The options of a build that calibrates on what was trained on, and judges on what was validated on."""
+    root = Path(plan.data)
+    if not root.is_dir():
+        return f"--calib {plan.data}-train --data {plan.data}"
+    return (
+        f"--calib {root / 'train/images'} --data {root}" if (root / "train").is_dir() else f"--calib {root / 'images'}"
+    )
 
 
 def _tell_epoch(kept: Epoch) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.card import Resize
 from edgeseg.data.images import image_files, read_frame, read_mask
+from edgeseg.data.resize import resize_frame, restore_class_map
 from edgeseg.errors import UsageError, nearest
 
 __all__ = ["LabelledFrames", "find_data_set", "open_labelled", "open_validation"]
@@ -21,10 +23,15 @@ KNOWN = ("camvid",)
 
 @dataclass(frozen=True)
 class LabelledFrames:
-    """Pairs of an image and its mask, in the order of the images' paths."""
+    """Pairs of an image and its mask, in the order of the images' paths.
+
+    Attributes:
+        size_hw: That both are brought to when they are read; None leaves them as they are.
+    """
 
     pairs: tuple[tuple[Path, Path], ...]
     num_classes: int
+    size_hw: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -41,6 +48,8 @@ class LabelledFrames:
             raise UsageError(
                 f"{image} is {frame.shape[1]}x{frame.shape[0]}, its mask {label.shape[1]}x{label.shape[0]}."
             )
+        if self.size_hw is not None:
+            frame, label = resize_frame(frame, self.size_hw, Resize()), restore_class_map(label, self.size_hw, Resize())
         return frame, label
 
     def __iter__(self) -> Iterator[tuple[Frame, Frame]]:

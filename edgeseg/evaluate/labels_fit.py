@@ -28,6 +28,7 @@ def labels_fit(matrix: ConfusionMatrix, classes: Sequence[str]) -> None:
     if matrix.miou() < constant.miou():
         raise UsageError(
             f"On these labels the float network has mIoU {100 * matrix.miou():.2f}, and '{classes[commonest]}' "
-            f"everywhere would have {100 * constant.miou():.2f}: they are labels of other classes, or of other frames.",
+            f"everywhere would have {100 * constant.miou():.2f}: they are labels of other classes or of other "
+            "frames, or it is hardly trained.",
             hint=f"Label the frames with the ids of {', '.join(f'{i} {name}' for i, name in enumerate(classes))}.",
         )

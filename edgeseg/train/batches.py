@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from edgeseg.data.images import read_mask
 from edgeseg.data.labelled import LabelledFrames, find_data_set, open_labelled
-from edgeseg.errors import UsageError, nearest
+from edgeseg.errors import EdgesegError, UsageError, nearest
 from edgeseg.labels import label_set
 from edgeseg.train.augment import augment
 from edgeseg.train.paste import paste_objects
@@ -26,7 +27,8 @@ __all__ = ["Samples", "class_frequency", "normalize", "split_frames", "training_
 logger = logging.getLogger(__name__)
 
 UInt8 = npt.NDArray[np.uint8]
-#: Decoded frames that all workers together keep in memory.
+Sample = tuple[Tensor, Tensor] | EdgesegError
+#: Decoded frames that all workers of a process together keep in memory.
 CACHED_BYTES = 2 << 30
 #: Stretches of frames in a row whose ends are held out.
 STRETCHES = 8
@@ -43,33 +45,45 @@ def split_frames(recipe: TrainRecipe) -> tuple[LabelledFrames, LabelledFrames]:
     """
     root, classes = Path(recipe.data), len(label_set(recipe.classes))
     root = root if root.is_dir() else find_data_set(recipe.data)
-    if (root / "train").is_dir() and recipe.hold_out:
-        training, validation = _hold_out(open_labelled(root / "train", classes), recipe.hold_out)
-    elif (root / "train").is_dir():
-        training, validation = open_labelled(root / "train", classes), open_labelled(root / "val", classes)
+    folder = root / "train" if (root / "train").is_dir() else root
+    training = open_labelled(folder, classes)
+    if recipe.hold_out:
+        training, validation = _hold_out(training, recipe.hold_out)
+    elif folder != root:
+        validation = open_labelled(root / "val", classes)
     else:
-        pairs = open_labelled(root, classes).pairs
-        kept = max(1, len(pairs) // 10)
-        logger.warning("%s has no train/ and val/: the last %d of %d frames validate.", root, kept, len(pairs))
-        training, validation = (LabelledFrames(part, classes) for part in (pairs[:-kept], pairs[-kept:]))
+        kept = max(1, len(training) // 10)
+        logger.warning("%s has no train/ and val/: the last %d of %d frames validate.", root, kept, len(training))
+        training, validation = _of(training, training.pairs[:-kept]), _of(training, training.pairs[-kept:])
     if len(training) < recipe.batch:
         raise UsageError(
             f"There are {len(training)} frames to train on, fewer than one batch of {recipe.batch}.",
             hint="Choose a smaller --batch, of 2 at least.",
         )
-    return training, validation
+    return replace(training, size_hw=recipe.imgsz), replace(validation, size_hw=recipe.imgsz)
+
+
+def _of(frames: LabelledFrames, pairs: Iterable[tuple[Path, Path]]) -> LabelledFrames:
+    return replace(frames, pairs=tuple(pairs))
 
 
 def _hold_out(frames: LabelledFrames, share: float) -> tuple[LabelledFrames, LabelledFrames]:
     stretches = [list(part) for part in np.array_split(np.arange(len(frames)), STRETCHES)]
     held = {index for part in stretches for index in part[len(part) - round(share * len(part)) :]}
-    parts = ([pair for i, pair in enumerate(frames.pairs) if (i in held) == kept] for kept in (False, True))
-    training, validation = (LabelledFrames(tuple(part), frames.num_classes) for part in parts)
-    return training, validation
+    if not held:
+        raise UsageError(
+            f"hold_out = {share:g} of {len(frames)} frames holds none out of any of {len(stretches)} stretches.",
+            hint=f"Raise it, to {STRETCHES / (2 * len(frames)):.2g} or more, or give val/ and leave it out.",
+        )
+    kept, taken = ([p for i, p in enumerate(frames.pairs) if (i in held) == wanted] for wanted in (False, True))
+    return _of(frames, kept), _of(frames, taken)
 
 
-class Samples(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented samples, each a pure function of seed, epoch and index. Small data sets stay in memory."""
+class Samples(Dataset[Sample]):
+    """Augmented samples, each a pure function of seed, epoch and index. Small data sets stay in memory.
+
+    A frame that can't be read is a sample too: the error, which would lose its hint on the way out of a worker.
+    """
 
     def __init__(
         self,
@@ -85,9 +99,14 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         self._cache: dict[int, tuple[UInt8, UInt8]] = {}
         self._free = cached_bytes
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Frame `(h, w, 3)` uint8 RGB and mask `(h, w)` uint8 by epoch and index."""
-        epoch, index = key
+        try:
+            return self._sample(*key)
+        except EdgesegError as error:
+            return error
+
+    def _sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self.seed, epoch, index))
         frame, mask = augment(*self._read(index), self.settings, rng)
         if self._rare and rng.random() < self.settings.paste:
@@ -114,12 +133,30 @@ def training_batches(
 
     Yields:
         Frames `(batch, h, w, 3)` uint8 RGB and masks `(batch, h, w)` uint8.
+
+    Raises:
+        EdgesegError: A frame or its mask can't be read, or do not fit.
     """
     rare = _ids(recipe.augment.paste_classes, label_set(recipe.classes).names)
     cached = CACHED_BYTES // max(1, workers)
     samples = Samples(frames, recipe.augment, recipe.seed, rare=rare, cached_bytes=cached)
     keys = (part[rank::ranks] for part in _keys(recipe, len(frames), first))
-    yield from DataLoader(samples, batch_sampler=keys, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_run)
+    loader = DataLoader(
+        samples,
+        batch_sampler=keys,
+        num_workers=workers,
+        collate_fn=_collated,
+        worker_init_fn=_leave_interrupts_to_the_run,
+    )
+    for batch in loader:
+        if isinstance(batch, EdgesegError):
+            raise batch
+        yield batch
+
+
+def _collated(samples: list[Sample]) -> list[Tensor] | EdgesegError:
+    failed = next((sample for sample in samples if isinstance(sample, EdgesegError)), None)
+    return failed or default_collate(samples)
 
 
 def _ids(wanted: tuple[str, ...], names: tuple[str, ...]) -> tuple[int, ...]:
@@ -149,13 +186,17 @@ def normalize(frames: Tensor) -> Tensor:
 
 
 def class_frequency(frames: LabelledFrames) -> npt.NDArray[np.float64]:
-    """Share of the labelled pixels that each class has, `(num_classes,)`, summing to 1.
+    """Share of the labelled pixels that each class has, `(num_classes,)`, summing to 1. Reads every mask.
 
     Raises:
-        UsageError: A mask holds an id that is no class.
+        UsageError: A mask can't be read or holds an id that is no class, or all pixels of all masks are void.
     """
     counts = np.zeros(256, np.int64)
     for _, mask in frames.pairs:
         counts += np.bincount(read_mask(mask, frames.num_classes).ravel(), minlength=256)
     scored = counts[: frames.num_classes]
-    return scored / max(1, int(scored.sum()))
+    if not scored.any():
+        raise UsageError(
+            f"All {len(frames)} masks beside {frames.pairs[0][1]} are void: there is nothing to learn or judge."
+        )
+    return np.asarray(scored / scored.sum())

@@ -37,15 +37,21 @@ class State(msgspec.Struct):
 
     Attributes:
         frames: Training frames, so that a changed data set is noticed.
+        ranks: Processes that share a batch.
+        made_from: Hash of the teacher's weights and of those that the run began with, where these are files.
         step: Batches trained on.
         loss_sum: Sum of the losses of the epoch under way.
         history: Finished epochs.
+        seconds: That all starts together took, as far as they were saved.
     """
 
     frames: int
+    ranks: int = 1
+    made_from: dict[str, str] = {}
     step: int = 0
     loss_sum: float = 0.0
     history: list[Epoch] = []
+    seconds: float = 0.0
 
     @property
     def best(self) -> Epoch | None:
@@ -70,11 +76,16 @@ def write_checkpoint(path: Path, recipe: TrainRecipe, state: State, tensors: dic
     write_bytes(path, content.getvalue())
 
 
-def read_checkpoint(path: Path, recipe: TrainRecipe, frames: int) -> tuple[State, dict[str, Any]]:
+def read_checkpoint(path: Path, recipe: TrainRecipe, fresh: State) -> tuple[State, dict[str, Any]]:
     """State and tensors of a checkpoint of the same run.
 
+    Args:
+        path: The checkpoint.
+        recipe: Of the run that is to go on.
+        fresh: What that run would begin with.
+
     Raises:
-        UsageError: There is none, or it is of another recipe or other data.
+        UsageError: There is none, or it is of another recipe, other data, other weights or another count of processes.
         ModelFileError: It is damaged, or was written by another version.
     """
     if not path.is_file():
@@ -83,7 +94,7 @@ def read_checkpoint(path: Path, recipe: TrainRecipe, frames: int) -> tuple[State
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        before = msgspec.json.decode(content.pop("recipe"))
+        before = msgspec.json.decode(content.pop("recipe"), type=TrainRecipe)
         state = msgspec.json.decode(content.pop("state"), type=State)
     except Exception as error:
         reason = str(error).split("\n")[0] or type(error).__name__
@@ -91,20 +102,31 @@ def read_checkpoint(path: Path, recipe: TrainRecipe, frames: int) -> tuple[State
             f"The checkpoint {path} can't be read: {reason}",
             hint="It is damaged or of another version. Start anew in another folder.",
         ) from error
-    now = msgspec.json.decode(msgspec.json.encode(recipe))
-    changed = [key for key in now if before.get(key) != now[key]]
+    was, now = (
+        {**_leaves(msgspec.to_builtins(made)), **_origin(begun)} for made, begun in ((before, state), (recipe, fresh))
+    )
+    changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if changed:
-        told = ", ".join(f"{key} was {before.get(key)} and is {now[key]}" for key in changed)
+        told = ", ".join(f"{key} was {was.get(key)} and is {now.get(key)}" for key in changed)
         raise UsageError(
-            f"The run in {path.parent} was started with another recipe: {told}.",
-            hint="Resume with the same recipe and options, or choose another folder with -o.",
-        )
-    if state.frames != frames:
-        raise UsageError(
-            f"The run in {path.parent} was started on {state.frames} training frames; now there are {frames}.",
-            hint="Resume with the same data, or choose another folder with -o.",
+            f"The run in {path.parent} was started otherwise: {told}.",
+            hint="Resume with the same recipe, options and data, or choose another folder with -o.",
         )
     return state, content
+
+
+def _origin(state: State) -> dict[str, Any]:
+    """What a run begins with, beyond its recipe, in words."""
+    hashes = {f"the hash of {name}": value for name, value in state.made_from.items()}
+    return {"the number of training frames": state.frames, "the number of processes": state.ranks, **hashes}
+
+
+def _leaves(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key."""
+    leaves: dict[str, Any] = {}
+    for key, value in table.items():
+        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
+    return leaves
 
 
 def write_history(path: Path, history: list[Epoch]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -19,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from edgeseg.data.labelled import LabelledFrames
 from edgeseg.errors import EdgesegError, MissingDependency, UsageError
 from edgeseg.evaluate import ConfusionMatrix
+from edgeseg.files import sha256_file
 from edgeseg.labels import label_set
 from edgeseg.models import create_model, save_weights
 from edgeseg.models.decoders import Segmenter
@@ -28,9 +31,12 @@ from edgeseg.train.objective import Objective
 from edgeseg.train.precision import keep_depthwise_in_float
 from edgeseg.train.pretrained import inherit_imagenet, load_checkpoint, load_imagenet
 from edgeseg.train.ranks import Ranks
-from edgeseg.train.recipe import TrainRecipe
+from edgeseg.train.recipe import Training, TrainRecipe
 
 __all__ = ["Progress", "TrainResult", "evaluate_network", "open_device", "train"]
+
+#: What a run writes into its folder.
+WEIGHTS, CHECKPOINT, HISTORY = WRITTEN = ("best.safetensors", "last.ckpt", "history.jsonl")
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class TrainResult:
         weights: Those of the epoch `kept`.
         best: The epoch with the highest mIoU.
         interrupted: Such runs go on with `resume`.
+        seconds: That all starts of the run together took, validation too.
+        frames_per_s: Augmented frames trained on per second of these.
     """
 
     weights: Path
@@ -62,6 +70,8 @@ class TrainResult:
     kept: Epoch | None
     epochs_done: int
     interrupted: bool
+    seconds: float
+    frames_per_s: float
 
 
 def train(
@@ -76,11 +86,13 @@ def train(
 ) -> TrainResult:
     """Train a network by a recipe; the best weights on the validation frames land in `out`.
 
-    On a CPU the same recipe gives the same weights, bit by bit, also when a run was stopped and resumed.
+    On one machine's CPU the same recipe gives the same weights, bit by bit, also when a run was stopped and resumed.
+    Several processes each normalize, weigh and average their own part of a batch, so that their count matters too.
 
     Args:
         recipe: All that the result depends on.
-        out: Gets `best.safetensors` and `history.jsonl` after each epoch, and `last.ckpt` then and when stopped.
+        out: Gets `history.jsonl` and `last.ckpt` after each epoch, the latter when stopped too, and `best.safetensors`
+            after those that are validated.
         device: A torch device: `cpu`, `cuda`, `cuda:1`, or `auto` for the GPU of this process, where there is one.
         workers: Processes that augment; 0 does it in this one. The batches are the same.
         resume: Go on from `out/last.ckpt`, at the very batch where it stopped.
@@ -90,24 +102,27 @@ def train(
     Raises:
         UsageError: Data, model or recipe do not fit, there is nothing to resume, or `out` holds another run.
         MissingDependency: The device is not there, or the package of the ImageNet weights.
-        EdgesegError: The loss is no longer a number.
+        EdgesegError: The loss, a gradient or a weight is no longer a number; what was saved before is kept.
     """
-    run = _Run(recipe, out, open_device(device), resume)
+    place = open_device(device)
+    ranks = Ranks(place, recipe.batch)
     try:
-        return run.loop(workers, on_progress, stop)
+        return _Run(recipe, out, place, ranks, resume).loop(workers, on_progress, stop)
     finally:
-        run.ranks.close()
+        ranks.close()
 
 
 def open_device(name: str) -> torch.device:
-    """The torch device of that name; `auto` is this process's GPU, the first where it is alone, or the CPU.
+    """The torch device of that name; `cuda` is this process's GPU, the first where it is alone, `auto` that or the CPU.
 
     Raises:
         UsageError: No such kind of device is supported.
         MissingDependency: This machine has no such device, or this torch can't use it.
     """
-    if name == "auto":
-        return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    elif name == "auto":
+        name = "cpu"
     if re.fullmatch(r"cpu|cuda(:\d+)?", name) is None:
         raise UsageError(f"There is no device '{name}'.", hint="Possible: auto, cpu, cuda, cuda:1.")
     try:
@@ -121,15 +136,21 @@ def open_device(name: str) -> torch.device:
 
 
 class _Run:
-    def __init__(self, recipe: TrainRecipe, out: Path, device: torch.device, resume: bool) -> None:
-        self.recipe, self.out, self.device, self.ranks = recipe, out, device, Ranks(device, recipe.batch)
+    def __init__(self, recipe: TrainRecipe, out: Path, device: torch.device, ranks: Ranks, resume: bool) -> None:
+        self.recipe, self.out, self.device, self.ranks, self._since = recipe, out, device, ranks, time.monotonic()
+        if not resume and (found := [name for name in WRITTEN if (out / name).exists()]):
+            raise UsageError(
+                f"{out} holds a run already: {', '.join(found)}.",
+                hint="Go on with it by --resume, or choose another folder with -o.",
+            )
         self.training, self.validation = split_frames(recipe)
+        frequency, _ = class_frequency(self.training), class_frequency(self.validation)
         self.steps = len(self.training) // recipe.batch
-        self.state = State(len(self.training))
+        self.state = State(len(self.training), ranks.count, _made_from(recipe))
         self.net = _network(recipe, fresh=not resume)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.objective = Objective(self.net, recipe, self._class_weights()).to_device(device)
+            self.objective = Objective(self.net, recipe, self._class_weights(frequency)).to_device(device)
         average = get_ema_multi_avg_fn(recipe.optimizer.ema)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True)
         if recipe.precision == "bf16" and device.type == "cpu":
@@ -140,15 +161,11 @@ class _Run:
         self.optimizer = torch.optim.AdamW(groups, weight_decay=recipe.optimizer.weight_decay)
         if resume:
             self._load()
-        elif self._checkpoint.exists():
-            raise UsageError(
-                f"{out} holds a run already.", hint="Go on with it by --resume, or choose another folder with -o."
-            )
         self.loss = self.ranks.share(self.objective)
 
     @property
     def _checkpoint(self) -> Path:
-        return self.out / "last.ckpt"
+        return self.out / CHECKPOINT
 
     def loop(self, workers: int, on_progress: Callable[[Progress], None], stop: Callable[[], bool]) -> TrainResult:
         recipe, state, ranks = self.recipe, self.state, self.ranks
@@ -174,10 +191,13 @@ class _Run:
             group["lr"] = rate * factor
         self.objective.train()
         loss = self.loss(normalize(frames.to(self.device)), masks.to(self.device, torch.int64))
-        if not math.isfinite(value := self.ranks.mean(loss)):
-            raise EdgesegError(f"The loss is {value} at step {state.step + 1}.", hint=self._after_divergence())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        value = self.ranks.mean(loss)
+        # All processes have the same gradients by now, whose norm is finite only if each of them is.
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), math.inf)
+        if not (math.isfinite(value) and math.isfinite(norm.item())):
+            raise self._diverged(f"The loss is {value}, the gradient's norm {norm.item()}")
         self.optimizer.step()
         if settings.ema:
             self.averaged.update_parameters(self.net)
@@ -185,9 +205,11 @@ class _Run:
         state.loss_sum += value
         return value
 
-    def _after_divergence(self) -> str:
-        good = f" The last good checkpoint, of epoch {len(self.state.history)}, is kept." if self.state.history else ""
-        return f"Lower the rates, or raise warm_up, in the recipe.{good}"
+    def _diverged(self, what: str) -> EdgesegError:
+        weights = self.out / WEIGHTS
+        kept = f" {weights} is that of epoch {self.state.validated[-1].epoch} or before." if weights.is_file() else ""
+        hint = "Lower the rates or raise warm_up in the recipe, and start anew in another folder."
+        return EdgesegError(f"{what} at step {self.state.step + 1}.{kept}", hint=hint)
 
     def _finish_epoch(self, number: int) -> None:
         """Validate where it is time, keep the weights that the recipe asks for, write history and checkpoint."""
@@ -195,32 +217,41 @@ class _Run:
         loss, miou, class_iou = state.loss_sum / self.steps, None, {}
         if self.ranks.first and (number % self.recipe.validate_every == 0 or number == self.recipe.epochs):
             net = self.averaged.module if self.recipe.optimizer.ema else self.net
+            self._refuse_broken_weights()
             matrix = evaluate_network(net, self.validation, self.device)
-            if math.isnan(miou := matrix.miou()):
-                raise UsageError("The validation frames have no labelled pixel; all are void.")
+            miou = matrix.miou()
             names, ious = label_set(self.recipe.classes).names, matrix.class_iou().tolist()
             class_iou = {name: None if math.isnan(iou) else iou for name, iou in zip(names, ious, strict=True)}
             if self.recipe.keep == "last" or before is None or miou > (before.miou or 0.0):
-                save_weights(net, self.out / "best.safetensors", {"recipe": msgspec.json.encode(self.recipe).decode()})
+                save_weights(net, self.out / WEIGHTS, self._metadata())
         state.history, state.loss_sum = [*state.history, Epoch(number, loss, miou, class_iou)], 0.0
         if self.ranks.first:
-            write_history(self.out / "history.jsonl", state.history)
+            write_history(self.out / HISTORY, state.history)
             self._save()
 
-    def _class_weights(self) -> Tensor | None:
+    def _metadata(self) -> dict[str, str]:
+        height, width = self.validation.read(0)[0].shape[:2]
+        told = Training(self.recipe, (height, width), self.state.made_from)
+        return {"training": msgspec.json.encode(told).decode()}
+
+    def _class_weights(self, frequency: npt.NDArray[np.float64]) -> Tensor | None:
         offset = self.recipe.loss.class_weight_offset
-        if not offset:
-            return None
-        weights = 1 / np.log(offset + class_frequency(self.training))
-        return torch.from_numpy(weights.astype(np.float32))
+        return torch.from_numpy((1 / np.log(offset + frequency)).astype(np.float32)) if offset else None
+
+    def _refuse_broken_weights(self) -> None:
+        if not all(torch.isfinite(value).all() for value in self.net.state_dict().values()):
+            raise self._diverged("A weight is not a number any more")
 
     def _save(self) -> None:
+        self._refuse_broken_weights()
+        now = time.monotonic()
+        self.state.seconds, self._since = self.state.seconds + now - self._since, now
         parts: dict[str, Any] = {"objective": self.objective, "averaged": self.averaged, "optimizer": self.optimizer}
         tensors = {name: part.state_dict() for name, part in parts.items()}
         write_checkpoint(self._checkpoint, self.recipe, self.state, tensors)
 
     def _load(self) -> None:
-        self.state, tensors = read_checkpoint(self._checkpoint, self.recipe, len(self.training))
+        self.state, tensors = read_checkpoint(self._checkpoint, self.recipe, self.state)
         self.objective.load_state_dict(tensors["objective"])
         self.averaged.load_state_dict(tensors["averaged"])
         self.optimizer.load_state_dict(tensors["optimizer"])
@@ -228,9 +259,18 @@ class _Run:
     def _result(self, *, interrupted: bool) -> TrainResult:
         if interrupted and self.ranks.first:
             self._save()
-        state, weights = self.state, self.out / "best.safetensors"
+        state, weights = self.state, self.out / WEIGHTS
         kept = next(reversed(state.validated), None) if self.recipe.keep == "last" else state.best
-        return TrainResult(weights, self._checkpoint, state.best, kept, len(state.history), interrupted)
+        seconds = state.seconds + time.monotonic() - self._since
+        speed = state.step * self.recipe.batch / seconds
+        epochs = len(state.history)
+        return TrainResult(weights, self._checkpoint, state.best, kept, epochs, interrupted, seconds, speed)
+
+
+def _made_from(recipe: TrainRecipe) -> dict[str, str]:
+    """Hashes of the weights that a recipe names as files."""
+    named = {"start": recipe.backbone_weights, "teacher": recipe.distillation.teacher if recipe.distillation else ""}
+    return {what: sha256_file(Path(path)) for what, path in named.items() if Path(path).is_file()}
 
 
 def _network(recipe: TrainRecipe, *, fresh: bool) -> Segmenter:

@@ -16,7 +16,7 @@ from edgeseg.models.decoders import Segmenter
 from edgeseg.models.layers import conv_bn, upsample
 from edgeseg.train.fusion import fuse_normalization
 from edgeseg.train.losses import channel_divergence, label_loss, logit_divergence
-from edgeseg.train.recipe import Distillation, TrainRecipe
+from edgeseg.train.recipe import Distillation, Training, TrainRecipe
 
 __all__ = ["Objective", "load_teacher"]
 
@@ -133,7 +133,7 @@ def load_teacher(settings: Distillation, classes: str) -> Segmenter:
         raise ModelFileError(f"There is no teacher at {path}.", hint="Train it first; its recipe's name says which.")
     try:
         with safe_open(path, "pt") as file:
-            recipe = msgspec.json.decode((file.metadata() or {})["recipe"], type=TrainRecipe)
+            recipe = msgspec.json.decode((file.metadata() or {})["training"], type=Training).recipe
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise ModelFileError(

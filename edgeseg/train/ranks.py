@@ -30,7 +30,8 @@ class Ranks:
                 hint=f"Choose a --batch that is a multiple of {self.count}, of {2 * self.count} at least.",
             )
         if self.count > 1 and not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            # Numbers of the loop are on the CPU, gradients where the network is.
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
 
     @property
     def first(self) -> bool:

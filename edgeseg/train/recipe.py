@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-__all__ = ["Augment", "Distillation", "Loss", "Optimizer", "TrainRecipe", "default_recipe"]
+__all__ = ["Augment", "Distillation", "Loss", "Optimizer", "TrainRecipe", "Training", "default_recipe"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Side = Annotated[int, msgspec.Meta(ge=16, le=8192)]
 Weight = Annotated[float, msgspec.Meta(ge=0)]
 
 #: Ends of the names of models whose backbones have ImageNet weights in a package.
@@ -126,6 +127,7 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         classes: As `--classes`: a known set, a number, or names with commas between.
         data: A known name, or a folder: with `train/` and `val/`, each of which holds `images/` and `masks/` or
             `labels/`; or with these two alone, of which the last tenth is kept for validation.
+        imgsz: Height and width that frames and masks are brought to before all else; None takes them as they are.
         options: Options of the model.
         backbone_weights: `imagenet`; `inherited`, the strongest channels of EfficientNet-Lite0's ImageNet weights, for
             narrower networks of the same build (MobileNetV2 too); `none`; or the path of a checkpoint to start
@@ -143,6 +145,7 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     classes: str = "camvid"
     data: str = "camvid"
+    imgsz: tuple[Side, Side] | None = None
     options: dict[str, Any] = {}
     backbone_weights: str = "imagenet"
     new_head: bool = False
@@ -157,6 +160,20 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     distillation: Distillation | None = None
+
+
+class Training(msgspec.Struct, frozen=True):
+    """What saved weights tell of the run that made them, as JSON under `training` in their metadata.
+
+    Attributes:
+        recipe: All that the result depends on, but for the files that it names.
+        size_hw: Of the frames that they were validated on, pixels.
+        made_from: Hashes of these files: `start` and `teacher`.
+    """
+
+    recipe: TrainRecipe
+    size_hw: tuple[int, int]
+    made_from: dict[str, str]
 
 
 def default_recipe(model: str, **changes: Any) -> TrainRecipe:

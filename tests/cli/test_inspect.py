@@ -106,9 +106,9 @@ def test_trained_weights_tell_their_recipe(tmp_path: Path, capsys: pytest.Captur
     from edgeseg.models import create_model, save_weights
 
     net = create_model("liteseg-mobilenetv2", num_classes=2, width=0.25)
-    save_weights(net, tmp_path / "best.safetensors", {"recipe": '{"model": "liteseg-mobilenetv2"}'})
+    save_weights(net, tmp_path / "best.safetensors", {"training": '{"recipe": {"model": "liteseg-mobilenetv2"}}'})
     report = inspected(tmp_path / "best.safetensors", capsys)
-    assert (report["kind"], report["recipe"]) == ("weights", {"model": "liteseg-mobilenetv2"})
+    assert (report["kind"], report["training"]["recipe"]) == ("weights", {"model": "liteseg-mobilenetv2"})
 
 
 def test_the_table_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

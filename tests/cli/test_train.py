@@ -60,7 +60,9 @@ def test_a_model_on_ones_own_folder_gives_a_table(tmp_path: Path, capsys: pytest
     assert main(["train", *arguments, "-o", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr()
     assert all(word in printed.out for word in ("ground", "tree", "car", "mean"))
-    assert f"edgeseg build {tmp_path / 'run' / 'best.safetensors'} --int8" in printed.err
+    weights = tmp_path / "run" / "best.safetensors"
+    assert f"edgeseg build {weights} --int8 --calib {data}/train/images --data {data}" in " ".join(printed.err.split())
+    assert "frames a second" in printed.err
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,10 @@ def test_a_model_on_ones_own_folder_gives_a_table(tmp_path: Path, capsys: pytest
         pytest.param(["liteseg-mobilenetv3"], 2, "Did you mean 'liteseg-mobilenetv2'", id="a misspelt model"),
         pytest.param(["liteseg-efficientnet-lite0-camvdi"], 2, "lite0-camvid'", id="a misspelt recipe"),
         pytest.param(["liteseg-mobilenetv2", "--data", "x"], 2, "--classes", id="own data without classes"),
+        pytest.param(["liteseg-mobilenetv2", "--classes", "a,b"], 2, "--data FOLDER", id="classes without data"),
+        pytest.param(
+            ["tiny.toml", "--data", "other"], 2, "not said whether --data other has them", id="a recipe's other data"
+        ),
         pytest.param(
             ["liteseg-mobilenetv2", "--classes", "a,b", "--data", "x"], 2, "neither a folder", id="no such data"
         ),

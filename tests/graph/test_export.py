@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for _ in range(20):
             net(torch.randn(2, 3, 96, 96))
-    save_weights(net, folder / "w.safetensors", {"recipe": '{"model": "liteseg-mobilenetv2", "classes": "a,b,c"}'})
-    graph = export_checkpoint(BuildRecipe(model=str(folder / "w.safetensors")), options=OPTIONS, size_hw=(64, 96))
+    recipe = {"model": "liteseg-mobilenetv2", "classes": "a,b,c"}
+    training = {"recipe": recipe, "size_hw": [64, 96], "made_from": {"teacher": "0123"}}
+    save_weights(net, folder / "w.safetensors", {"training": json.dumps(training)})
+    graph = export_checkpoint(BuildRecipe(model=str(folder / "w.safetensors")), options=OPTIONS)
     save_graph(graph, folder / "net.onnx")
     return folder / "net.onnx"
 
@@ -46,7 +49,7 @@ def test_the_graph_is_free_in_size_and_carries_its_card(exported: Path) -> None:
     assert card is not None
     assert (card.network, card.classes, card.size_hw) == ("liteseg-mobilenetv2", ("a", "b", "c"), (64, 96))
     assert (card.options, card.upsampling) == (OPTIONS, "half_pixel")
-    assert set(card.made_from) == {"weights"}
+    assert set(card.made_from) == {"weights", "teacher"}
     assert [str(dim) for dim in graph.graph.inputs[0].shape] == ["N", "3", "H", "W"]
     assert (graph.opset_imports[""], graph.ir_version) == (17, 10)
 

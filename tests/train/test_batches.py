@@ -107,6 +107,29 @@ def test_held_out_frames_come_in_a_row_and_are_not_trained_on(tmp_path: Path) ->
     assert names[1] == [4, 9, 14, 19, 24, 29, 34, 39], "the end of each stretch"
 
 
+def test_frames_are_held_out_of_a_folder_without_splits_too(tmp_path: Path) -> None:
+    data = write_data_set(tmp_path, training=40) / "train"
+    training, validation = split_frames(TrainRecipe("any", classes=CLASSES, data=str(data), batch=2, hold_out=0.2))
+    assert (len(training), len(validation)) == (32, 8)
+
+
+def test_holding_out_nothing_is_refused(tmp_path: Path) -> None:
+    data = write_data_set(tmp_path, training=40)
+    recipe = TrainRecipe("any", classes=CLASSES, data=str(data), batch=2, hold_out=0.05)
+    with pytest.raises(UsageError, match="holds none out of any") as caught:
+        split_frames(recipe)
+    least = float(caught.value.hint.split("to ")[1].split(" ")[0])
+    assert len(split_frames(msgspec.structs.replace(recipe, hold_out=least + 0.001))[1]) >= 1
+
+
+def test_frames_and_masks_are_brought_to_one_size(tmp_path: Path) -> None:
+    recipe = TrainRecipe("any", classes=CLASSES, data=str(write_data_set(tmp_path)), batch=2, imgsz=(30, 44))
+    for part in split_frames(recipe):
+        frame, mask = part.read(0)
+        assert (frame.shape, mask.shape) == ((30, 44, 3), (30, 44))
+        assert set(np.unique(mask)) <= {0, 1, 2, 255}, "no ids between those that were there"
+
+
 def test_pasted_samples_hold_more_of_the_rare_class(tmp_path: Path) -> None:
     data = write_data_set(tmp_path, training=8)
     plain = Augment(crop_hw=(48, 64), scale=(1.0, 1.0))

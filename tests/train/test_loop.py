@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgeseg.build.checkpoint import training_of
 from edgeseg.errors import EdgesegError, MissingDependency, ModelFileError, UsageError
 from edgeseg.labels import VOID
-from edgeseg.models import create_model, load_weights
+from edgeseg.models import create_model, load_weights, save_weights
+from edgeseg.models.weights import read_state_dict
 from edgeseg.train.loop import Progress, open_device, train
-from edgeseg.train.recipe import Augment, Optimizer, TrainRecipe
+from edgeseg.train.ranks import Ranks
+from edgeseg.train.recipe import Augment, Distillation, Loss, Optimizer, TrainRecipe
 from tests.train.scenes import CLASSES, write_data_set
 
 STEPS = 3
@@ -63,7 +67,9 @@ def assert_same_run(one: Path, other: Path) -> None:
     for name in ("history.jsonl", "best.safetensors"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     first, second = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other))
-    assert first["state"] == second["state"]
+    states = [json.loads(checkpoint["state"]) for checkpoint in (first, second)]
+    assert all(state.pop("seconds") > 0 for state in states)
+    assert states[0] == states[1]
     for part in ("objective", "averaged"):
         for key, value in first[part].items():
             assert torch.equal(value, second[part][key]), f"{part}: {key}"
@@ -145,6 +151,13 @@ def cut(path: Path) -> None:
         pytest.param(Path.unlink, {}, UsageError, "nothing to resume", id="no checkpoint"),
         pytest.param(cut, {}, ModelFileError, "can't be read", id="a damaged checkpoint"),
         pytest.param(None, {"batch": 3}, UsageError, "batch was 2 and is 3", id="another batch size"),
+        pytest.param(
+            None,
+            {"optimizer": Optimizer(rate=1e-4, warm_up=0.2, ema=0.9)},
+            UsageError,
+            r"otherwise: optimizer\.rate was 0\.003 and is 0\.0001\.",
+            id="another rate alone",
+        ),
     ],
 )
 def test_what_cannot_be_resumed_is_refused(
@@ -167,43 +180,127 @@ def test_a_run_is_not_resumed_on_other_data(recipe: TrainRecipe, tmp_path: Path)
     own = msgspec.structs.replace(recipe, data=str(data))
     train(own, tmp_path / "run", stop=stop_after(1))
     (data / "train" / "images" / "000.png").unlink()
-    with pytest.raises(UsageError, match="on 7 training frames; now there are 6"):
+    with pytest.raises(UsageError, match="the number of training frames was 7 and is 6"):
         train(own, tmp_path / "run", resume=True)
 
 
-def test_a_folder_with_a_run_is_not_overwritten(recipe: TrainRecipe, straight: Path) -> None:
-    with pytest.raises(UsageError, match="holds a run already"):
-        train(recipe, straight)
+@pytest.mark.parametrize("left", ["best.safetensors", "last.ckpt", "history.jsonl"])
+def test_a_folder_with_a_run_is_not_overwritten(recipe: TrainRecipe, tmp_path: Path, left: str) -> None:
+    (tmp_path / left).write_bytes(b"of an older run")
+    with pytest.raises(UsageError, match=f"holds a run already: {left}"):
+        train(recipe, tmp_path)
+    assert (tmp_path / left).read_bytes() == b"of an older run"
 
 
-def test_frames_without_any_label_neither_teach_nor_break_the_run(recipe: TrainRecipe, tmp_path: Path) -> None:
-    data = write_data_set(tmp_path / "data", training=2)
-    for mask in (data / "train" / "masks").iterdir():
+def test_another_teacher_under_the_same_name_is_noticed(recipe: TrainRecipe, straight: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.safetensors"
+    teacher.write_bytes((straight / "best.safetensors").read_bytes())
+    own = msgspec.structs.replace(recipe, distillation=Distillation(str(teacher)))
+    train(own, tmp_path / "run", stop=stop_after(1))
+    net = load_weights(create_model(recipe.model, num_classes=3, **recipe.options), teacher)
+    with torch.no_grad():
+        next(net.parameters()).mul_(2)
+    save_weights(net, teacher, {"training": json.dumps(training_of(straight / "best.safetensors"))})
+    with pytest.raises(UsageError, match="the hash of teacher was"):
+        train(own, tmp_path / "run", resume=True)
+
+
+def test_a_batch_without_any_label_neither_teaches_nor_breaks_the_run(recipe: TrainRecipe, tmp_path: Path) -> None:
+    data = write_data_set(tmp_path / "data", training=4)
+    for mask in sorted((data / "train" / "masks").iterdir())[:3]:
         cv2.imwrite(str(mask), np.full((48, 64), VOID, np.uint8))
     losses: list[float] = []
     own = msgspec.structs.replace(recipe, data=str(data))
     train(own, tmp_path / "run", on_progress=lambda progress: losses.append(progress.loss))
-    assert losses == [0.0, 0.0]
+    assert 0.0 in losses and max(losses) > 0
+
+
+def test_void_training_frames_are_refused(recipe: TrainRecipe, tmp_path: Path) -> None:
+    data = write_data_set(tmp_path / "data", training=2)
+    for mask in (data / "train" / "masks").iterdir():
+        cv2.imwrite(str(mask), np.full((48, 64), VOID, np.uint8))
+    with pytest.raises(UsageError, match=r"All 2 masks .*train.* are void"):
+        train(msgspec.structs.replace(recipe, data=str(data)), tmp_path / "run")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_label_that_is_no_class_is_found_before_training(recipe: TrainRecipe, tmp_path: Path, split: str) -> None:
+    data = write_data_set(tmp_path / "data")
+    mask = sorted((data / split / "masks").iterdir())[-1]
+    cv2.imwrite(str(mask), np.full((48, 64), 7, np.uint8))
+    own = msgspec.structs.replace(recipe, data=str(data), loss=Loss(class_weight_offset=0))
+    seen: list[Progress] = []
+    with pytest.raises(UsageError, match=mask.name) as caught:
+        train(own, tmp_path / "run", on_progress=seen.append)
+    assert "7" in caught.value.message and not seen
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_frame_that_breaks_while_training_is_named(recipe: TrainRecipe, tmp_path: Path, workers: int) -> None:
+    data = write_data_set(tmp_path / "data", training=2)
+    cut(sorted((data / "train" / "images").iterdir())[1])
+    with pytest.raises(EdgesegError, match="001") as caught:
+        train(msgspec.structs.replace(recipe, data=str(data)), tmp_path / "run", workers=workers)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_frames_are_trained_and_validated_at_the_size_asked_for(recipe: TrainRecipe, tmp_path: Path) -> None:
+    result = train(msgspec.structs.replace(recipe, imgsz=(32, 40), epochs=1), tmp_path)
+    assert training_of(result.weights)["size_hw"] == [32, 40]
 
 
 def test_void_validation_frames_are_refused(recipe: TrainRecipe, tmp_path: Path) -> None:
     data = write_data_set(tmp_path / "data")
     for mask in (data / "val" / "masks").iterdir():
         cv2.imwrite(str(mask), np.full((48, 64), VOID, np.uint8))
-    with pytest.raises(UsageError, match="no labelled pixel"):
+    with pytest.raises(UsageError, match=r"All 2 masks .*val.* are void"):
         train(msgspec.structs.replace(recipe, data=str(data)), tmp_path / "run")
 
 
 def test_a_diverged_run_ends_with_a_word_on_the_rates(recipe: TrainRecipe, tmp_path: Path) -> None:
     wild = msgspec.structs.replace(recipe, optimizer=Optimizer(rate=1e30, backbone_rate=1e30))
-    with pytest.raises(EdgesegError, match=r"The loss is (nan|inf) at step \d") as caught:
+    with pytest.raises(EdgesegError, match=r"not a number any more|The loss is (nan|inf)") as caught:
         train(wild, tmp_path)
     assert "rates" in caught.value.hint
 
 
+@pytest.mark.parametrize("step", [STEPS, 2 * STEPS], ids=["the last of an epoch", "the last of the run"])
+@pytest.mark.parametrize("what", ["gradient", "weight"])
+def test_a_broken_step_is_never_saved(
+    recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, what: str
+) -> None:
+    """The step is broken where nothing comes after it that would show it in the loss."""
+    taken, genuine = iter(range(1, 100)), torch.optim.AdamW.step
+
+    def broken(optimizer: Any, *rest: Any) -> Any:
+        result = genuine(optimizer, *rest)
+        if next(taken) == step:
+            optimizer.param_groups[1]["params"][0].data.view(-1)[0] = math.nan
+        return result
+
+    def poison(gradient: Any) -> Any:
+        return torch.full_like(gradient, math.inf) if next(taken) == step else gradient
+
+    if what == "weight":
+        monkeypatch.setattr(torch.optim.AdamW, "step", broken)
+    else:
+        genuine_share = Ranks.share
+
+        def share(self: Ranks, objective: Any) -> Any:
+            next(iter(objective.parameters())).register_hook(poison)
+            return genuine_share(self, objective)
+
+        monkeypatch.setattr(Ranks, "share", share)
+    with pytest.raises(EdgesegError, match=r"not a number any more|the gradient's norm"):
+        train(msgspec.structs.replace(recipe, keep="last"), tmp_path)
+    for path in tmp_path.glob("best.safetensors"):
+        assert all(torch.isfinite(value).all() for value in read_state_dict(path).values())
+    assert len(history(tmp_path)) == step // STEPS - 1 if (tmp_path / "history.jsonl").exists() else step == STEPS
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_an_absent_gpu_is_a_missing_dependency() -> None:
-    with pytest.raises(MissingDependency, match="'cuda' can't be used"):
+    with pytest.raises(MissingDependency, match="'cuda:0' can't be used"):
         open_device("cuda")
 
 
