@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.tables import fill_tables
 from edgeseg import errors
 from edgeseg.cli import COMMANDS
 
@@ -126,6 +127,11 @@ def test_the_table_of_extras_is_that_of_the_package() -> None:
     configuration = configparser.ConfigParser()
     configuration.read(ROOT / "setup.cfg")
     assert {*table(README, "extra"), "dev"} == set(configuration["options.extras_require"])
+
+
+def test_measured_tables_are_those_of_the_records() -> None:
+    assert README.count("<!-- table: ") == README.count("<!-- end -->") > 0
+    assert fill_tables(README) == README, "python benchmarks/tables.py writes them"
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
