@@ -46,8 +46,10 @@ def prepared() -> ir.Model:
 def frames(count: int, *, seed: int = 1, size_hw: tuple[int, int] = SIZE_HW) -> list[np.ndarray]:
     """Smooth random pixels, whole numbers from -128 to 127."""
     rng = np.random.default_rng(seed)
-    coarse = rng.uniform(-128, 127, (count, 1, 3, size_hw[0] // 8, size_hw[1] // 8))
-    smooth = coarse.repeat(8, 3).repeat(8, 4) + rng.normal(0, 12, (count, 1, 3, *size_hw))
+    height, width = size_hw
+    coarse = rng.uniform(-128, 127, (count, 1, 3, -(-height // 8), -(-width // 8)))
+    blocks = coarse.repeat(8, 3).repeat(8, 4)[..., :height, :width]
+    smooth = blocks + rng.normal(0, 12, (count, 1, 3, height, width))
     return list(np.clip(np.rint(smooth), -128, 127).astype(np.float32))
 
 
