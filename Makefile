@@ -23,7 +23,7 @@ build: $(VENV)/.installed ## Install, build the gated INT8 engine of the default
 	@find "$(CURDIR)/engines/build" "$(CURDIR)/make-build" -type f | sort | sed 's/^/  /'
 
 test: lint ## Run ruff, mypy --strict and all quick tests
-	$(TEST_VENV)/bin/pytest -m "not slow"
+	$(TEST_VENV)/bin/pytest -m "not slow" -n auto --dist loadfile
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-pythons
 
 test-pythons: $(PYTHONS:%=test-python%) ## Run the quick tests without torch on the other Pythons found
