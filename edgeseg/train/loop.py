@@ -206,8 +206,8 @@ class _Run:
         return value
 
     def _diverged(self, what: str) -> EdgesegError:
-        weights = self.out / WEIGHTS
-        kept = f" {weights} is that of epoch {self.state.validated[-1].epoch} or before." if weights.is_file() else ""
+        good = next(reversed(self.state.validated), None)
+        kept = f" {self.out / WEIGHTS} is that of epoch {good.epoch} or before." if good else ""
         hint = "Lower the rates or raise warm_up in the recipe, and start anew in another folder."
         return EdgesegError(f"{what} at step {self.state.step + 1}.{kept}", hint=hint)
 

@@ -142,13 +142,13 @@ def camvid_build(tmp_path: Path, capsys: pytest.CaptureFixture[str], *words: str
 def test_int8_keeps_its_accuracy_on_every_backend(
     model: str, upsample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At most 0.5 points of mIoU, and 2.0 of any class above 1 % of the pixels."""
+    """At most 0.3 points of mIoU, and 2.0 of any class above 1 % of the pixels."""
     report = camvid_build(tmp_path, capsys, model, "--upsample", upsample)
     int8 = [row["gate"] for row in report["candidates"] if row["precision"] == "int8"]
     assert int8
     for gate in int8:
         assert gate["frames"] == 101
-        assert gate["drop"] <= 0.005
+        assert gate["drop"] <= 0.003
         assert max(gate["class_drop"].values()) <= 0.02
 
 
