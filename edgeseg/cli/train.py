@@ -65,8 +65,8 @@ def train(
       edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --imgsz 360x640 -o runs/street --resume
       torchrun --nproc-per-node 4 -m edgeseg train liteseg-efficientnet-lite0-camvid --data camvid
     """
-    from edgeseg.train.loop import open_device
     from edgeseg.train.loop import train as run_training
+    from edgeseg.train.ranks import open_device
 
     plan = _plan(recipe, {name: value for name, value in changes.items() if value is not None})
     out = out or Path("runs") / Path(recipe).stem

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgeseg.data.labelled import LabelledFrames
-from edgeseg.errors import EdgesegError, MissingDependency, UsageError
+from edgeseg.errors import EdgesegError, UsageError
 from edgeseg.evaluate import ConfusionMatrix
 from edgeseg.files import sha256_file
 from edgeseg.labels import label_set
@@ -30,10 +28,11 @@ from edgeseg.train.checkpoint import Epoch, State, read_checkpoint, write_checkp
 from edgeseg.train.objective import Objective
 from edgeseg.train.precision import keep_depthwise_in_float
 from edgeseg.train.pretrained import inherit_imagenet, load_checkpoint, load_imagenet
-from edgeseg.train.ranks import Ranks
+from edgeseg.train.quantization import quantize_convolutions
+from edgeseg.train.ranks import Ranks, open_device
 from edgeseg.train.recipe import Training, TrainRecipe
 
-__all__ = ["Progress", "TrainResult", "evaluate_network", "open_device", "train"]
+__all__ = ["Progress", "TrainResult", "evaluate_network", "train"]
 
 #: What a run writes into its folder.
 WEIGHTS, CHECKPOINT, HISTORY = WRITTEN = ("best.safetensors", "last.ckpt", "history.jsonl")
@@ -112,29 +111,6 @@ def train(
         ranks.close()
 
 
-def open_device(name: str) -> torch.device:
-    """The torch device of that name; `cuda` is this process's GPU, the first where it is alone, `auto` that or the CPU.
-
-    Raises:
-        UsageError: No such kind of device is supported.
-        MissingDependency: This machine has no such device, or this torch can't use it.
-    """
-    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    elif name == "auto":
-        name = "cpu"
-    if re.fullmatch(r"cpu|cuda(:\d+)?", name) is None:
-        raise UsageError(f"There is no device '{name}'.", hint="Possible: auto, cpu, cuda, cuda:1.")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise MissingDependency(
-            f"Device '{name}' can't be used: {str(error).splitlines()[0]}",
-            hint="Train with --device cpu, or install the driver and a torch that is built for it.",
-        ) from error
-    return torch.device(name)
-
-
 class _Run:
     def __init__(self, recipe: TrainRecipe, out: Path, device: torch.device, ranks: Ranks, resume: bool) -> None:
         self.recipe, self.out, self.device, self.ranks, self._since = recipe, out, device, ranks, time.monotonic()
@@ -155,6 +131,8 @@ class _Run:
         self.averaged = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True)
         if recipe.precision == "bf16" and device.type == "cpu":
             keep_depthwise_in_float(self.net)
+        if recipe.quantization_aware:
+            quantize_convolutions(self.net, self.validation.num_classes)
         self.rates = (recipe.optimizer.backbone_rate, recipe.optimizer.rate)
         parts = self.objective.parameter_groups()
         groups = [{"params": part, "lr": rate} for part, rate in zip(parts, self.rates, strict=True)]

@@ -1,17 +1,41 @@
-"""Several training processes under torchrun."""
+"""Where training runs: its device, and its processes under torchrun."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from edgeseg.errors import UsageError
+from edgeseg.errors import MissingDependency, UsageError
 
-__all__ = ["Ranks"]
+__all__ = ["Ranks", "open_device"]
+
+
+def open_device(name: str) -> torch.device:
+    """The torch device of that name; `cuda` is this process's GPU, the first where it is alone, `auto` that or the CPU.
+
+    Raises:
+        UsageError: No such kind of device is supported.
+        MissingDependency: This machine has no such device, or this torch can't use it.
+    """
+    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    elif name == "auto":
+        name = "cpu"
+    if re.fullmatch(r"cpu|cuda(:\d+)?", name) is None:
+        raise UsageError(f"There is no device '{name}'.", hint="Possible: auto, cpu, cuda, cuda:1.")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise MissingDependency(
+            f"Device '{name}' can't be used: {str(error).splitlines()[0]}",
+            hint="Train with --device cpu, or install the driver and a torch that is built for it.",
+        ) from error
+    return torch.device(name)
 
 
 class Ranks:

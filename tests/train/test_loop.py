@@ -21,8 +21,8 @@ from edgeseg.errors import EdgesegError, MissingDependency, ModelFileError, Usag
 from edgeseg.labels import VOID
 from edgeseg.models import create_model, load_weights, save_weights
 from edgeseg.models.weights import read_state_dict
-from edgeseg.train.loop import Progress, open_device, train
-from edgeseg.train.ranks import Ranks
+from edgeseg.train.loop import Progress, train
+from edgeseg.train.ranks import Ranks, open_device
 from edgeseg.train.recipe import Augment, Distillation, Loss, Optimizer, TrainRecipe
 from tests.train.scenes import CLASSES, write_data_set
 
@@ -102,6 +102,24 @@ def test_a_stopped_run_goes_on_as_if_it_never_stopped(
     assert json.loads(torch.load(first.checkpoint, weights_only=True)["state"])["step"] == step
     assert not train(recipe, tmp_path, resume=True).interrupted
     assert_same_run(straight, tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_that_learns_to_bear_eight_bits_goes_on_likewise(
+    recipe: TrainRecipe, straight: Path, tmp_path: Path, precision: str
+) -> None:
+    recipe = msgspec.structs.replace(
+        recipe, quantization_aware=True, precision=precision, backbone_weights=str(straight / "best.safetensors")
+    )
+    assert not train(recipe, tmp_path / "whole").interrupted
+    assert train(recipe, tmp_path / "parts", stop=stop_after(2)).interrupted
+    assert not train(recipe, tmp_path / "parts", resume=True).interrupted
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    plain = msgspec.structs.replace(recipe, quantization_aware=False)
+    train(plain, tmp_path / "plain")
+    losses = [[epoch["loss"] for epoch in history(tmp_path / name)] for name in ("whole", "plain")]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.3)
 
 
 def test_what_a_run_leaves_behind(recipe: TrainRecipe, straight: Path) -> None:
