@@ -67,7 +67,7 @@ def export_checkpoint(about: BuildRecipe, *, options: dict[str, Any] | None = No
         "palette": labels.palette,
         "preprocess": preprocess,
         "size_hw": tuple(told["size_hw"]) if "size_hw" in told else None,
-        "upsampling": net.upsampling,
+        "upsampling": net.coordinates(),
         "made_from": {"weights": sha256_file(path), **told.get("made_from", {})},
         "tools": {"edgeseg": __version__},
     }

@@ -22,7 +22,7 @@ __all__ = [
     "upsample",
 ]
 
-Upsampling = Literal["align_corners", "half_pixel"]
+Upsampling = Literal["align_corners", "half_pixel", "by_stride"]
 #: Options of networks, checked where one is made by name.
 Count = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 Stride = Literal[2, 4, 8, 16, 32]
@@ -105,10 +105,21 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     return x.view(n, groups, channels // groups, h, w).transpose(1, 2).reshape(n, channels, h, w)
 
 
-def upsample(x: Tensor, size_hw: tuple[int, int] | torch.Size, mode: Upsampling) -> Tensor:
+def upsample(
+    x: Tensor, size_hw: tuple[int, int] | torch.Size, mode: Upsampling, *, factor: int | None = None
+) -> Tensor:
     """Bilinear resize of `(N, C, h, w)` to `(N, C, *size_hw)`.
 
-    `align_corners` maps corner pixels onto each other, as the LiteSeg checkpoints expect;
-    `half_pixel` maps pixel areas, as cameras and most engines do.
+    Args:
+        x: The map.
+        size_hw: At most `factor` times as large.
+        mode: `align_corners` maps corner pixels onto each other, as the LiteSeg checkpoints expect; `half_pixel` maps
+            pixel areas, as cameras and most engines do. `by_stride` does so with `factor`, where there is one, and cuts
+            off what is too much: sides that are no multiples of the coarsest stride are then met as those that are.
+        factor: How many times as coarse as the resized map `x` is, by their strides.
     """
+    if mode == "by_stride" and factor is not None:
+        height, width = (factor * side for side in x.shape[2:])
+        larger = functional.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)
+        return larger[:, :, : size_hw[0], : size_hw[1]]
     return functional.interpolate(x, size=size_hw, mode="bilinear", align_corners=mode == "align_corners")

@@ -180,6 +180,11 @@ class Training(msgspec.Struct, frozen=True):
 
 
 def default_recipe(model: str, **changes: Any) -> TrainRecipe:
-    """The recipe of a model that has none of its own: from the ImageNet weights of a package, where such fit."""
+    """The recipe of a model that has none of its own.
+
+    It begins with the ImageNet weights of a package, where such fit, and upsamples by stride, so that crops and whole
+    frames are seen alike, whatever their sizes.
+    """
     weights = "imagenet" if model.endswith(IMAGENET) else "inherited" if model.endswith("-mobilenetv2") else "none"
-    return TrainRecipe(model, **{"backbone_weights": weights, **changes})
+    own = {"backbone_weights": weights, "options": {"upsampling": "by_stride"}}
+    return TrainRecipe(model, **{**own, **changes})

@@ -17,6 +17,7 @@ from edgeseg.models import create_model
 from edgeseg.models.backbones import Backbone
 from edgeseg.models.decoders import LRASPP, LiteSeg, UNet
 from edgeseg.models.decoders.ppliteseg import AttentionFusion, pool_to_bins
+from edgeseg.models.layers import upsample
 from edgeseg.models.registry import DECODERS
 
 NARROW = {"width": 0.25}
@@ -75,6 +76,33 @@ def test_logits_come_at_the_decoders_stride_and_at_the_inputs_size(
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_only_liteseg_upsamples_as_its_checkpoints_want(decoder: str) -> None:
     assert made(decoder).upsampling == ("align_corners" if decoder == "liteseg" else "half_pixel")
+
+
+@pytest.mark.parametrize("decoder", [name for name in DECODERS if name != "fcn"])
+def test_upsampling_by_stride_sees_odd_sizes_as_it_sees_whole_ones(decoder: str) -> None:
+    whole, odd = torch.randn(1, 3, 64, 96), torch.randn(1, 3, 71, 105)
+    equal = []
+    for size in (whole, odd):
+        torch.manual_seed(1)
+        half_pixel = made(decoder, upsampling="half_pixel")
+        by_stride = made(decoder, upsampling="by_stride")
+        by_stride.load_state_dict(half_pixel.state_dict())
+        with torch.no_grad():
+            equal.append(torch.equal(half_pixel(size), by_stride(size)))
+    assert equal == [True, False]
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_upsampling_by_stride_cuts_off_what_is_too_much(factor: int) -> None:
+    ramp = torch.arange(12.0).reshape(1, 1, 12, 1).expand(1, 1, 12, 15)
+    whole = upsample(ramp, (12 * factor, 15 * factor), "half_pixel")
+    cut = upsample(ramp, (12 * factor - 1, 15 * factor), "by_stride", factor=factor)
+    assert torch.equal(cut, whole[:, :, :-1])
+    steps = cut[0, 0, factor:-factor, 0].diff()
+    assert torch.allclose(steps, torch.full_like(steps, 1 / factor)), "no drift from the first row to the last"
+    stretched = upsample(ramp, (12 * factor - 1, 15 * factor), "half_pixel")
+    assert float((stretched - cut).abs().max()) > 0.2, "as half pixels have it: a fifth of a cell, eight pixels"
+    assert torch.equal(upsample(ramp, (30, 31), "by_stride"), upsample(ramp, (30, 31), "half_pixel"))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +205,7 @@ def test_attention_decides_between_the_finer_map_and_what_comes_from_below() -> 
         finer, below = fusion.conv_low(low), functional.interpolate(high, size=(10, 14), mode="bilinear")
         for weight, expected in ((1.0, finer), (0.0, below), (0.25, 0.25 * finer + 0.75 * below)):
             fusion.attention = Remembers(weight)
-            torch.testing.assert_close(fusion(low, high), fusion.conv_out(expected))
+            torch.testing.assert_close(fusion(low, high, 2), fusion.conv_out(expected))
     means_and_peaks = [finer.mean(1), finer.amax(1), below.mean(1), below.amax(1)]
     torch.testing.assert_close(fusion.attention.seen, torch.stack(means_and_peaks, 1))
 

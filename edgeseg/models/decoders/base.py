@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import cast
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
@@ -31,6 +31,10 @@ class Segmenter(nn.Module, ABC):
     def features(self) -> Backbone:
         """The network that makes the feature maps."""
         return cast("Backbone", getattr(self, self.prefix))
+
+    def coordinates(self) -> Literal["align_corners", "half_pixel"]:
+        """Those of the last resize, of the logits to the frame's size."""
+        return "align_corners" if self.upsampling == "align_corners" else "half_pixel"
 
     def need_strides(self, *strides: int) -> None:
         """Check that the backbone gives maps of these strides.
@@ -82,9 +86,9 @@ class Segmenter(nn.Module, ABC):
         """
         return self.upsample(self.forward_low(x), x)
 
-    def upsample(self, maps: Tensor, like: Tensor) -> Tensor:
-        """Bilinear resize of `maps` to the height and width of `like`."""
-        return upsample(maps, like.shape[2:], self.upsampling)
+    def upsample(self, maps: Tensor, like: Tensor, factor: int | None = None) -> Tensor:
+        """Bilinear resize of `maps` to the height and width of `like`, whose stride is `factor` times as fine."""
+        return upsample(maps, like.shape[2:], self.upsampling, factor=factor)
 
 
 def _listed(strides: Iterable[int]) -> str:

@@ -28,7 +28,7 @@ class DeepLabV3Plus(Segmenter):
         low: Stride of the low-level skip, and of the logits.
         low_channels: To which a 1x1 convolution brings the skip, 48 in the paper.
         decoder_width: Channels of the ASPP and the decoder, 256 in the paper.
-        upsampling: `half_pixel` or `align_corners`.
+        upsampling: `half_pixel`, `by_stride` or `align_corners`.
 
     Raises:
         UsageError: The backbone has no map of stride `low`.
@@ -62,5 +62,6 @@ class DeepLabV3Plus(Segmenter):
         deep, low = maps[self.deepest], self.reduce_low(maps[self.low])
         pooled = self.upsample(self.image_pool(deep), deep)
         y = self.project(torch.cat([*(branch(deep) for branch in self.aspp), pooled], 1))
-        logits: Tensor = self.classifier(self.refine(torch.cat([self.upsample(y, low), low], 1)))
+        higher = self.upsample(y, low, self.deepest // self.low)
+        logits: Tensor = self.classifier(self.refine(torch.cat([higher, low], 1)))
         return logits

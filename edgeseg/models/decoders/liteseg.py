@@ -45,7 +45,7 @@ class LiteSeg(Segmenter):
         decoder_width: Channels of the decoder, 96 in the paper.
         detail: Channels of a last stage (not in the paper) that takes in the map of half the stride of `low`, so that
             logits come at twice the size; None ends at `low`.
-        upsampling: `align_corners` as in the paper, or `half_pixel`.
+        upsampling: `align_corners` as in the paper, `half_pixel` or `by_stride`.
 
     Raises:
         UsageError: The backbone lacks the map of stride `low`, of one of `skips`, or for `detail`; or `skips` do not
@@ -104,18 +104,20 @@ class LiteSeg(Segmenter):
         pooled = self.upsample(self.global_avg_pool(deep), deep)
         branches = [branch(deep) for branch in (self.aspp1, self.aspp2, self.aspp3, self.aspp4)]
         y: Tensor = torch.relu(self.bn1(self.conv1(torch.cat([deep, *branches, pooled], 1))))
+        above = self.deepest
         for stride, mix in zip(self.skips, self.mix, strict=True):
-            y = mix(self._beside(y, maps[stride]))
+            y = mix(self._beside(y, maps[stride], above // stride))
+            above = stride
         if self.reduces_low:
             low = torch.relu(self.bn2(self.conv2(low)))
-        y = self.last_conv(self._beside(y, low))
+        y = self.last_conv(self._beside(y, low, above // self.low))
         if self.has_detail:
-            y = self.detail(self._beside(self.narrow(y), maps[self.fine]))
+            y = self.detail(self._beside(self.narrow(y), maps[self.fine], 2))
         return y
 
-    def _beside(self, y: Tensor, finer: Tensor) -> Tensor:
-        """What comes from below, at the size of a finer map, and that map."""
-        return torch.cat([self.upsample(y, finer), finer], 1)
+    def _beside(self, y: Tensor, finer: Tensor, factor: int) -> Tensor:
+        """What comes from below, at the size of a map that is `factor` times as fine, and that map."""
+        return torch.cat([self.upsample(y, finer, factor), finer], 1)
 
 
 def _separable(cin: int, cout: int) -> nn.Sequential:

@@ -24,7 +24,7 @@ class LRASPP(Segmenter):
         num_classes: Channels of the logits.
         low: Stride of the low-level map, and of the logits.
         decoder_width: Channels of the deepest map before it is classified, 128 in the paper.
-        upsampling: `half_pixel` or `align_corners`.
+        upsampling: `half_pixel`, `by_stride` or `align_corners`.
 
     Raises:
         UsageError: The backbone has no map of stride `low`.
@@ -51,5 +51,5 @@ class LRASPP(Segmenter):
     def decode(self, maps: dict[int, Tensor]) -> Tensor:
         deep, low = maps[self.deepest], maps[self.low]
         high: Tensor = self.high_classifier(self.cbr(deep) * self.scale(deep))
-        logits: Tensor = self.upsample(high, low) + self.low_classifier(low)
+        logits: Tensor = self.upsample(high, low, self.deepest // self.low) + self.low_classifier(low)
         return logits

@@ -29,7 +29,7 @@ class PPLiteSeg(Segmenter):
         num_classes: Channels of the logits.
         decoder_channels: Rising, of each fusion from the finest to the coarsest, then of the pyramid pooling:
             32, 64, 128 in the paper's smaller network, 64, 96, 128 in the larger.
-        upsampling: `half_pixel` or `align_corners`.
+        upsampling: `half_pixel`, `by_stride` or `align_corners`.
 
     Raises:
         UsageError: The backbone has fewer maps finer than its deepest than there are fusions.
@@ -55,8 +55,10 @@ class PPLiteSeg(Segmenter):
 
     def decode(self, maps: dict[int, Tensor]) -> Tensor:
         y = self.context(maps[self.deepest])
+        above = self.deepest
         for stride, fuse in zip(self.skips, self.fusions, strict=True):
-            y = fuse(maps[stride], y)
+            y = fuse(maps[stride], y, above // stride)
+            above = stride
         logits: Tensor = self.head(y)
         return logits
 
@@ -90,9 +92,9 @@ class AttentionFusion(nn.Module):
         self.attention = nn.Sequential(conv_block(4, 2), *conv_bn(2, 1, 3, activation=None), nn.Sigmoid())
         self.conv_out = conv_block(cin, cout)
 
-    def forward(self, low: Tensor, high: Tensor) -> Tensor:
+    def forward(self, low: Tensor, high: Tensor, factor: int) -> Tensor:
         low = self.conv_low(low)
-        high = upsample(high, low.shape[2:], self.upsampling)
+        high = upsample(high, low.shape[2:], self.upsampling, factor=factor)
         seen = [reduce(x, dim=1, keepdim=True) for x in (low, high) for reduce in (torch.mean, torch.amax)]
         weight = self.attention(torch.cat(seen, 1))
         y: Tensor = self.conv_out(weight * low + (1 - weight) * high)

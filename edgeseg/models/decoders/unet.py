@@ -24,7 +24,7 @@ class UNet(Segmenter):
         num_classes: Channels of the logits.
         decoder_width: Channels at stride 2; at each coarser stride they are twice as many.
         separable: Depthwise and 1x1 convolutions in the place of the paper's 3x3 ones.
-        upsampling: `half_pixel` or `align_corners`.
+        upsampling: `half_pixel`, `by_stride` or `align_corners`.
 
     Raises:
         UsageError: The backbone has no map that is finer than its deepest.
@@ -51,8 +51,9 @@ class UNet(Segmenter):
         self.classifier = nn.Conv2d(below, num_classes, 1)
 
     def decode(self, maps: dict[int, Tensor]) -> Tensor:
-        y = maps[self.deepest]
+        y, above = maps[self.deepest], self.deepest
         for stride, mix in zip(self.skips, self.up, strict=True):
-            y = mix(torch.cat([self.upsample(y, maps[stride]), maps[stride]], 1))
+            y = mix(torch.cat([self.upsample(y, maps[stride], above // stride), maps[stride]], 1))
+            above = stride
         logits: Tensor = self.classifier(y)
         return logits
