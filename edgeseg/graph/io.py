@@ -14,6 +14,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, TopologicalSort
 from edgeseg.card import KEY, Card, decode_card, encode_card
 from edgeseg.errors import ModelFileError
 from edgeseg.files import atomic_path, refuse_outside_data
+from edgeseg.graph.values import cuts_edge
 
 __all__ = ["graph_card", "graph_sha256", "load_graph", "require_card", "save_graph", "set_card", "weights_sha256"]
 
@@ -93,7 +94,7 @@ def weights_sha256(model: ir.Model) -> str:
     """Hash of the weights' contents and of all tensors' names, the same for every input size and pixel format."""
     digest = hashlib.sha256()
     reversed_constants = _in_camera_order(model)
-    for node in model.graph:
+    for node in (node for node in model.graph if not cuts_edge(node)):
         digest.update("\0".join([node.op_type, *(value.name or "" for value in node.outputs)]).encode())
         if node.op_type in ("Resize", "Upsample"):
             continue

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeseg.graph.values import cuts_edge
+
 __all__ = ["Channels", "channel_count"]
 
 Indices = npt.NDArray[np.intp]
@@ -113,7 +115,7 @@ def _passes(node: ir.Node, data: list[ir.Value]) -> bool:
     same = len(data) == 1 and channel_count(data[0]) == channel_count(node.outputs[0])
     if node.op_type == "Resize":
         return same and node.attributes.get_float("extrapolation_value", 0.0) == 0
-    return same and (node.op_type in PASSING or _cuts_at_zero(node))
+    return same and (node.op_type in PASSING or _cuts_at_zero(node) or cuts_edge(node))
 
 
 def _cuts_at_zero(node: ir.Node) -> bool:

@@ -24,7 +24,14 @@ from edgeseg.quantize.correction import add_to_biases
 from edgeseg.quantize.equalize import equalize
 from edgeseg.quantize.qdq import ALL_OPERATORS, Form, insert_qdq
 from edgeseg.quantize.ranges import Ranges, check_ranges
-from edgeseg.quantize.rules import WEIGHTED, FloatResidual, constant_operands, float_nodes, share_concat_limits
+from edgeseg.quantize.rules import (
+    WEIGHTED,
+    FloatResidual,
+    constant_operands,
+    float_nodes,
+    share_concat_limits,
+    with_parts,
+)
 
 __all__ = ["DIALECTS", "check_quantizable", "quantize_onnx"]
 
@@ -111,7 +118,8 @@ def quantize_onnx(
     ShapeInferencePass()(model)
     check_quantizable(model.graph)
     _check_names(model.graph, recipe.keep_float)
-    limits = rules.limits(model.graph, {**thresholds(ranges, recipe.calibrator, dialect), PIXELS: rules.pixels})
+    measured = {**thresholds(ranges, recipe.calibrator, dialect), PIXELS: rules.pixels}
+    limits = rules.limits(model.graph, with_parts(model.graph, measured))
     kept = float_nodes(model.graph) | rules.keep_float(model.graph) | set(recipe.keep_float)
     add_to_biases(model.graph, recipe.corrections)
     try:

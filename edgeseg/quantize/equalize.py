@@ -66,7 +66,7 @@ def find_equalization(prepared: ir.Model, peaks: Mapping[str, Float32]) -> dict[
     correction", ICCV 2019, section 4.1, with measured activations in the place of the weights before them: Xiao et
     al., "SmoothQuant", ICML 2023, section 4).
 
-    1. A factor passes through Relu, pooling, Resize and Concat; tensors that meet in an Add share theirs.
+    1. A factor passes through Relu, pooling, Resize, cut edges and Concat; tensors that meet in an Add share theirs.
     2. Any other operator, such as Clip, pins the channels that it reads and gives at 1.
 
     Args:

@@ -14,6 +14,7 @@ from edgeseg.errors import ModelFileError, UsageError
 from edgeseg.graph.io import weights_sha256
 from edgeseg.graph.passes.adopt_frames import PIXELS
 from edgeseg.graph.runtime import open_graph
+from edgeseg.graph.values import cuts_edge
 from edgeseg.quantize.histogram import TensorRange
 from edgeseg.quantize.ranges import Ranges, size_hw
 
@@ -33,7 +34,7 @@ def measure_ranges(
     group_mb: int = 512,
     on_frame: Callable[[int], None] = lambda _: None,
 ) -> Ranges:
-    """Run a prepared graph in float and record the range of every float tensor.
+    """Run a prepared graph in float and record the range of every float tensor, but of those that are parts of one.
 
     One frame's tensors are held at a time; where they are more than `group_mb`, the graph is run once per group.
 
@@ -95,10 +96,10 @@ def _update(found: dict[str, TensorRange], name: str, values: Pixels, frame: int
 
 
 def _groups(prepared: ir.Model, limit: int) -> list[list[str]]:
-    """Names of the graph's float tensors in its order, in groups of about `limit` bytes, each at least one name."""
+    """Names of the float tensors to measure in the graph's order, in groups of about `limit` bytes, at least one."""
     groups: list[list[str]] = [[]]
     held = 0
-    for value in (value for node in prepared.graph for value in node.outputs):
+    for value in (value for node in prepared.graph if not cuts_edge(node) for value in node.outputs):
         if value.name and value.dtype == ir.DataType.FLOAT:
             size = 4 * int(np.prod(value.shape.numpy())) if value.shape is not None and value.shape.is_static() else 0
             if groups[-1] and held + size > limit:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from edgeseg.graph.values import cuts_edge
 from edgeseg.quantize.calibrators import Threshold
 
-__all__ = ["WEIGHTED", "FloatResidual", "constant_operands", "float_nodes", "share_concat_limits"]
+__all__ = ["WEIGHTED", "FloatResidual", "constant_operands", "float_nodes", "share_concat_limits", "with_parts"]
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 POINTWISE = ("Add", "Sub", "Mul", "Div", "Gather", "Transpose", "Cast")
@@ -31,6 +32,16 @@ def constant_operands(graph: ir.Graph, op_type: str) -> set[str]:
     """Names of the nodes of that type with a constant among their operands."""
     nodes = (node for node in graph if node.op_type == op_type)
     return {node.name or "" for node in nodes if any(v is not None and v.const_value is not None for v in node.inputs)}
+
+
+def with_parts(graph: ir.Graph, limits: Mapping[str, Threshold]) -> dict[str, Threshold]:
+    """Limits of tensors that are parts of others, too: those of the whole, so that no input size asks for its own."""
+    whole = dict(limits)
+    for node in graph:
+        source = node.inputs[0].name if cuts_edge(node) and node.inputs[0] is not None else None
+        if source in whole:
+            whole[node.outputs[0].name or ""] = whole[source]
+    return whole
 
 
 def share_concat_limits(graph: ir.Graph, limits: Mapping[str, Threshold]) -> dict[str, Threshold]:

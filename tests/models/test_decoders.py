@@ -92,6 +92,12 @@ def test_upsampling_by_stride_sees_odd_sizes_as_it_sees_whole_ones(decoder: str)
     assert equal == [True, False]
 
 
+def test_maps_that_are_rounded_down_are_stretched_to_the_frame() -> None:
+    net = create_model("unet-darknet19", num_classes=2, decoder_width=4, upsampling="by_stride")
+    assert net.upsampling == "half_pixel"
+    assert net.eval()(torch.randn(1, 3, 71, 105)).shape == (1, 2, 71, 105)
+
+
 @pytest.mark.parametrize("factor", [2, 4])
 def test_upsampling_by_stride_cuts_off_what_is_too_much(factor: int) -> None:
     ramp = torch.arange(12.0).reshape(1, 1, 12, 1).expand(1, 1, 12, 15)

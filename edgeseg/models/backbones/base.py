@@ -21,9 +21,11 @@ class Backbone(nn.Module, ABC):
             published checkpoints.
         channels: For each stride that `forward` returns, the channels of its map.
         deepest: The stride of the map that a decoder's context module reads.
+        rounds_up: Whether maps have a cell for what their stride leaves over at the frame's edge.
     """
 
     prefix: str = "backbone"
+    rounds_up: bool = True
     channels: dict[int, int]
     deepest: int
 
@@ -36,7 +38,7 @@ class Backbone(nn.Module, ABC):
 
         Returns:
             For each stride `s` of `channels`, `(N, channels[s], ceil(H / s), ceil(W / s))`, rounded down instead where
-            a backbone says so.
+            not `rounds_up`.
         """
 
 

@@ -69,7 +69,7 @@ class DarkNet19(Backbone):
             pool of layer 12 too and doubles the dilation.
     """
 
-    prefix = "resnet_features"
+    prefix, rounds_up = "resnet_features", False
 
     def __init__(self, *, output_stride: OutputStride = 16) -> None:
         super().__init__()

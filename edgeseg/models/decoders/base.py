@@ -20,12 +20,15 @@ class Segmenter(nn.Module, ABC):
 
     Attributes:
         prefix: Under which name the backbone's keys lie.
-        upsampling: How maps are resized, the logits too.
+        upsampling: How maps are resized, the logits too. Maps that are rounded down end before the frame does, so that
+            there `by_stride` becomes `half_pixel`.
     """
 
     def __init__(self, backbone: Backbone, upsampling: Upsampling) -> None:
         super().__init__()
         self.prefix, self.upsampling = backbone.prefix, upsampling
+        if upsampling == "by_stride" and not backbone.rounds_up:
+            self.upsampling = "half_pixel"
         self.add_module(backbone.prefix, backbone)
 
     def features(self) -> Backbone:

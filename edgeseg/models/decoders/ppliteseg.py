@@ -46,10 +46,10 @@ class PPLiteSeg(Segmenter):
         super().__init__(backbone, upsampling)
         *fused, below = decoder_channels
         self.deepest, self.skips = backbone.deepest, self.finer_strides(at_least=len(fused))[: len(fused)]
-        self.context = SimplePyramidPooling(backbone.channels[backbone.deepest], below, upsampling)
+        self.context = SimplePyramidPooling(backbone.channels[backbone.deepest], below, self.upsampling)
         self.fusions = nn.ModuleList()
         for stride, width in zip(self.skips, reversed(fused), strict=True):
-            self.fusions.append(AttentionFusion(backbone.channels[stride], below, width, upsampling))
+            self.fusions.append(AttentionFusion(backbone.channels[stride], below, width, self.upsampling))
             below = width
         self.head = nn.Sequential(conv_block(below, below), nn.Conv2d(below, num_classes, 1))
 
