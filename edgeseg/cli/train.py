@@ -60,10 +60,10 @@ def train(
 
     \b
     Examples:
-      edgeseg train liteseg-efficientnet-lite0-camvid --data camvid
+      edgeseg train liteseg-efficientnet-lite0-camvid-teacher --data camvid
       edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --imgsz 360x640 -o runs/street
       edgeseg train liteseg-mobilenetv2 --data street/ --classes 'road,car,sky' --imgsz 360x640 -o runs/street --resume
-      torchrun --nproc-per-node 4 -m edgeseg train liteseg-efficientnet-lite0-camvid --data camvid
+      torchrun --nproc-per-node 4 -m edgeseg train liteseg-efficientnet-lite0-camvid-teacher --data camvid
     """
     from edgeseg.train.loop import train as run_training
     from edgeseg.train.ranks import open_device

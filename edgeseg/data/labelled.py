@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.card import Resize
-from edgeseg.data.images import image_files, read_frame, read_mask
+from edgeseg.data.images import IMAGE_SUFFIXES, image_files, read_frame, read_mask
 from edgeseg.data.resize import resize_frame, restore_class_map
 from edgeseg.errors import UsageError, nearest
 
@@ -46,7 +46,8 @@ class LabelledFrames:
         frame, label = read_frame(image), read_mask(mask, self.num_classes)
         if frame.shape[:2] != label.shape:
             raise UsageError(
-                f"{image} is {frame.shape[1]}x{frame.shape[0]}, its mask {label.shape[1]}x{label.shape[0]}."
+                f"{image} is {frame.shape[1]}x{frame.shape[0]}, its mask {label.shape[1]}x{label.shape[0]}.",
+                hint="Bring both to one size, the mask by nearest neighbour.",
             )
         if self.size_hw is not None:
             frame, label = resize_frame(frame, self.size_hw, Resize()), restore_class_map(label, self.size_hw, Resize())
@@ -96,7 +97,7 @@ def open_labelled(folder: str | Path, num_classes: int) -> LabelledFrames:
     by_stem = {path.relative_to(masks).with_suffix(""): path for path in image_files(masks)}
     pairs = [(path, by_stem.get(path.relative_to(images).with_suffix(""))) for path in image_files(images)]
     if not pairs:
-        raise UsageError(f"There are no images in {images}.")
+        raise UsageError(f"There are no images in {images}.", hint=f"Looked for {' '.join(IMAGE_SUFFIXES)}.")
     lonely = [image for image, mask in pairs if mask is None]
     if lonely:
         raise UsageError(

@@ -50,7 +50,9 @@ def _header_bytes(data: bytes, path: Path) -> int:
     try:
         major, minor, revision = struct.unpack_from("<3i", data)
     except struct.error as error:
-        raise ModelFileError(f"The weights {path} end within the header: {len(data)} bytes.") from error
+        raise ModelFileError(
+            f"The weights {path} end within the header: {len(data)} bytes.", hint="Fetch the file anew."
+        ) from error
     if not all(0 <= number < 1000 for number in (major, minor, revision)):
         raise ModelFileError(
             f"The weights {path} are no Darknet file: its version would be {major}.{minor}.{revision}.",

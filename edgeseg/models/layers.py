@@ -115,7 +115,7 @@ def upsample(
         size_hw: At most `factor` times as large.
         mode: `align_corners` maps corner pixels onto each other, as the LiteSeg checkpoints expect; `half_pixel` maps
             pixel areas, as cameras and most engines do. `by_stride` does so with `factor`, where there is one, and cuts
-            off what is too much: sides that are no multiples of the coarsest stride are then met as those that are.
+            off what is too much, so that maps stay aligned where the coarsest stride does not divide the frame.
         factor: How many times as coarse as the resized map `x` is, by their strides.
     """
     if mode == "by_stride" and factor is not None:

@@ -73,7 +73,8 @@ def create_model(name: str, *, num_classes: int, **options: Any) -> Segmenter:
         raise UsageError(f"There is no model '{name}'.", hint=parts if meant.startswith("Possible") else meant)
     if not 1 <= num_classes <= 255:
         raise UsageError(
-            f"num_classes is {num_classes}; class maps are uint8 and 255 is void, so 1 to 255 is possible."
+            f"num_classes is {num_classes}; class maps are uint8 and 255 is void, so 1 to 255 is possible.",
+            hint="Merge classes, or name them by --classes.",
         )
     decoder_name, backbone_name = name.split("-", 1)
     backbone, decoder = BACKBONES[backbone_name], DECODERS[decoder_name]

@@ -73,10 +73,16 @@ def _hold_out(frames: LabelledFrames, share: float) -> tuple[LabelledFrames, Lab
     if not held:
         raise UsageError(
             f"hold_out = {share:g} of {len(frames)} frames holds none out of any of {len(stretches)} stretches.",
-            hint=f"Raise it, to {STRETCHES / (2 * len(frames)):.2g} or more, or give val/ and leave it out.",
+            hint=f"Raise it, to {_least_share(stretches):g} or more, or give val/ and leave it out.",
         )
     kept, taken = ([p for i, p in enumerate(frames.pairs) if (i in held) == wanted] for wanted in (False, True))
     return _of(frames, kept), _of(frames, taken)
+
+
+def _least_share(stretches: list[list[np.intp]]) -> float:
+    """The smallest share in whole percents that holds a frame out of the longest stretch."""
+    longest = max(map(len, stretches))
+    return next(percent / 100 for percent in range(1, 101) if round(percent / 100 * longest))
 
 
 class Samples(Dataset[Sample]):
@@ -197,6 +203,7 @@ def class_frequency(frames: LabelledFrames) -> npt.NDArray[np.float64]:
     scored = counts[: frames.num_classes]
     if not scored.any():
         raise UsageError(
-            f"All {len(frames)} masks beside {frames.pairs[0][1]} are void: there is nothing to learn or judge."
+            f"All {len(frames)} masks beside {frames.pairs[0][1]} are void: there is nothing to learn or judge.",
+            hint="Masks are PNGs of class ids from 0 on; 255 is void.",
         )
     return np.asarray(scored / scored.sum())

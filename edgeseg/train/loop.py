@@ -132,7 +132,7 @@ class _Run:
         if recipe.precision == "bf16" and device.type == "cpu":
             keep_depthwise_in_float(self.net)
         if recipe.quantization_aware:
-            quantize_convolutions(self.net, self.validation.num_classes)
+            quantize_convolutions(self.net)
         self.rates = (recipe.optimizer.backbone_rate, recipe.optimizer.rate)
         parts = self.objective.parameter_groups()
         groups = [{"params": part, "lr": rate} for part, rate in zip(parts, self.rates, strict=True)]

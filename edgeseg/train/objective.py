@@ -140,7 +140,10 @@ def load_teacher(settings: Distillation, classes: str) -> Segmenter:
             f"The teacher {path} carries no recipe: {reason}", hint="Pass a best.safetensors of edgeseg train."
         ) from error
     if label_set(recipe.classes).names != label_set(classes).names:
-        raise UsageError(f"The teacher {path} knows other classes: {', '.join(label_set(recipe.classes).names)}.")
+        raise UsageError(
+            f"The teacher {path} knows other classes: {', '.join(label_set(recipe.classes).names)}.",
+            hint="Train a teacher on these classes, or leave [distillation] out of the recipe.",
+        )
     net = create_model(recipe.model, num_classes=len(label_set(classes)), **recipe.options)
     load_weights(net, path)
     return net

@@ -19,8 +19,8 @@ class FloatConv2d(nn.Conv2d):
 def keep_depthwise_in_float(net: nn.Module) -> None:
     """Let the depthwise convolutions whose bfloat16 gradients are slow on CPUs compute in float32.
 
-    These are those with a stride and those larger than 3x3: oneDNN's backward pass of them takes up to seven times as
-    long in bfloat16.
+    These are those with a stride and those larger than 3x3, whose backward pass oneDNN has no fast kernel for in
+    bfloat16.
     """
     for module in net.modules():
         if type(module) is not nn.Conv2d or not module.groups == module.in_channels > 1:

@@ -1,4 +1,4 @@
-"""Quantization-aware training: a network learns to bear the rounding that an INT8 engine does."""
+"""Quantization-aware training: a network is trained with the rounding that an INT8 engine does."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgeseg.models.decoders import Segmenter
 from edgeseg.train.precision import FloatConv2d
 
 __all__ = ["quantize_convolutions", "round_activations", "round_weights"]
@@ -30,19 +31,21 @@ class QuantizedFloatConv2d(QuantizedConv2d, FloatConv2d):
     """The same in float32."""
 
 
-def quantize_convolutions(net: nn.Module, num_classes: int) -> None:
+def quantize_convolutions(net: Segmenter) -> None:
     """Let the convolutions of a network round to eight bits in training mode, its classifiers apart.
 
-    Ranges are those of the batch, so that nothing but weights is learned, and the keys of the network stay the same
-    (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR
-    2018). Weights have a scale for each output channel, which batch normalization behind them does not change.
+    These are the decoder's only convolutions with a bias, since no normalization follows them. Ranges are those of the
+    batch, so that nothing but weights is learned, and the keys of the network stay the same (Jacob et al.,
+    "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018). Weights
+    have a scale for each output channel, which batch normalization behind them does not change.
     """
     quantized: dict[type[nn.Module], type[nn.Module]] = {
         nn.Conv2d: QuantizedConv2d,
         FloatConv2d: QuantizedFloatConv2d,
     }
+    backbone = set(net.features().modules())
     for module in net.modules():
-        if type(module) in quantized and module.out_channels != num_classes:
+        if type(module) in quantized and (module in backbone or module.bias is None):
             module.__class__ = quantized[type(module)]
 
 
@@ -62,7 +65,7 @@ def round_weights(weight: Tensor) -> Tensor:
 
 
 class _Round(torch.autograd.Function):
-    """To multiples of a scale, and straight through backwards: a third of what torch's own costs on CPUs."""
+    """Rounding to multiples of a scale with the straight-through estimator; on CPUs torch's own takes longer."""
 
     @staticmethod
     def forward(_: Any, x: Tensor, scale: Tensor) -> Tensor:

@@ -136,8 +136,8 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             with other options: layers that do not fit begin anew.
         batch: Frames per step; normalizing the pooled features takes two at least.
         precision: Arithmetic of the forward pass.
-        quantization_aware: The forward pass rounds to eight bits as INT8 engines do, for a last run that begins with a
-            trained network. Validation and the saved weights are in float.
+        quantization_aware: Quantization-aware training (QAT): the forward pass rounds to eight bits as INT8 engines do.
+            For a last run that begins with a trained network. Validation and the saved weights are in float.
         hold_out: Share of the training frames to validate on instead of `val/`, for choices that `val/` then judges.
         keep: `best` saves the weights of the epoch with the highest mIoU, `last` those of the newest.
         validate_every: Epochs from one validation to the next; the last epoch is always validated.

@@ -17,7 +17,7 @@ from edgeseg.models import create_model
 from edgeseg.models.backbones import Backbone
 from edgeseg.models.decoders import LRASPP, LiteSeg, UNet
 from edgeseg.models.decoders.ppliteseg import AttentionFusion, pool_to_bins
-from edgeseg.models.layers import upsample
+from edgeseg.models.layers import Upsampling, upsample
 from edgeseg.models.registry import DECODERS
 
 NARROW = {"width": 0.25}
@@ -79,17 +79,25 @@ def test_only_liteseg_upsamples_as_its_checkpoints_want(decoder: str) -> None:
 
 
 @pytest.mark.parametrize("decoder", [name for name in DECODERS if name != "fcn"])
-def test_upsampling_by_stride_sees_odd_sizes_as_it_sees_whole_ones(decoder: str) -> None:
-    whole, odd = torch.randn(1, 3, 64, 96), torch.randn(1, 3, 71, 105)
+def test_upsampling_by_stride_is_that_of_half_pixels_where_strides_divide_the_frame(decoder: str) -> None:
     equal = []
-    for size in (whole, odd):
-        torch.manual_seed(1)
-        half_pixel = made(decoder, upsampling="half_pixel")
-        by_stride = made(decoder, upsampling="by_stride")
-        by_stride.load_state_dict(half_pixel.state_dict())
+    for size in ((64, 96), (71, 105)):
+        half_pixel, by_stride = (made(decoder, upsampling=mode) for mode in ("half_pixel", "by_stride"))
         with torch.no_grad():
-            equal.append(torch.equal(half_pixel(size), by_stride(size)))
+            image = torch.randn(1, 3, *size)
+            equal.append(torch.equal(half_pixel(image), by_stride(image)))
     assert equal == [True, False]
+
+
+@pytest.mark.parametrize(("mode", "aligned"), [("by_stride", True), ("half_pixel", False), ("align_corners", False)])
+def test_upsampling_by_stride_aligns_a_frame_as_if_it_were_filled_up(mode: Upsampling, aligned: bool) -> None:
+    torch.manual_seed(0)
+    net = UNet(Maps(2, 4, 8, 16, 32), 3, decoder_width=4, upsampling=mode).eval()
+    frame = torch.rand(1, 3, 71, 105)
+    filled = functional.pad(frame, (0, 128 - 105, 0, 96 - 71))
+    with torch.no_grad():
+        cut, whole = net.forward_low(frame)[..., :12, :20], net.forward_low(filled)[..., :12, :20]
+    assert (float((cut - whole).abs().max() / whole.std((2, 3)).min()) < 1e-3) == aligned
 
 
 def test_maps_that_are_rounded_down_are_stretched_to_the_frame() -> None:

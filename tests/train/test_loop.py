@@ -105,7 +105,7 @@ def test_a_stopped_run_goes_on_as_if_it_never_stopped(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_that_learns_to_bear_eight_bits_goes_on_likewise(
+def test_a_quantization_aware_run_goes_on_likewise(
     recipe: TrainRecipe, straight: Path, tmp_path: Path, precision: str
 ) -> None:
     recipe = msgspec.structs.replace(

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from edgeseg.models import create_model
+from edgeseg.models.registry import DECODERS
 from edgeseg.train.precision import keep_depthwise_in_float
 from edgeseg.train.quantization import quantize_convolutions, round_activations, round_weights
 
@@ -60,7 +61,7 @@ def test_only_training_rounds_and_not_the_classifier(precision: str) -> None:
     plain, pixels = copy.deepcopy(net), torch.randn(2, 3, 64, 64)
     if precision == "bf16":
         keep_depthwise_in_float(net)
-    quantize_convolutions(net, num_classes=3)
+    quantize_convolutions(net)
     assert list(net.state_dict()) == list(plain.state_dict())
     noise: dict[str, float] = {}
     convs = {name: conv for name, conv in net.named_modules() if isinstance(conv, nn.Conv2d)}
@@ -83,9 +84,22 @@ def hear_noise(noise: dict[str, float], name: str, plain: Any, conv: Any, inputs
 
 
 def test_pixels_are_read_as_they_are() -> None:
-    conv = nn.Sequential(nn.Conv2d(3, 8, 3))
+    net = create_model("liteseg-efficientnet-lite0", num_classes=3, width=0.25)
+    first = net.features().stem[0]
     with torch.no_grad():
-        conv[0].weight.copy_(torch.randint(-127, 128, (8, 3, 3, 3))).view(8, -1)[:, 0] = 127
-    plain, pixels = copy.deepcopy(conv), torch.randn(2, 3, 16, 16)
-    quantize_convolutions(conv, num_classes=3)
-    assert torch.equal(conv(pixels), plain(pixels))
+        first.weight.copy_(torch.randint(-126, 127, first.weight.shape)).view(len(first.weight), -1)[:, 0] = 127
+    plain, pixels = copy.deepcopy(first), torch.randn(2, 3, 16, 16)
+    quantize_convolutions(net)
+    assert type(first).__name__ == "QuantizedConv2d"
+    assert torch.equal(first(pixels), plain(pixels))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_the_classifiers_alone_stay_in_float(decoder: str) -> None:
+    """Also where the count of classes is that of other channels: two are those of PP-LiteSeg's attention."""
+    net = create_model(f"{decoder}-mobilenetv3-small", num_classes=2, width=0.5)
+    quantize_convolutions(net)
+    convs = {name: conv for name, conv in net.named_modules() if isinstance(conv, nn.Conv2d)}
+    floats = [name for name, conv in convs.items() if type(conv) is nn.Conv2d]
+    assert len(floats) == (2 if decoder == "lraspp" else 1)
+    assert all(convs[name].out_channels == 2 and not name.startswith(net.prefix) for name in floats)

@@ -22,7 +22,7 @@ class FCN(Segmenter):
         backbone: Gives the deepest map.
         num_classes: Channels of the logits.
         decoder_width: Channels between the two convolutions; None takes a quarter of those of the deepest map.
-        upsampling: `half_pixel` or `align_corners`.
+        upsampling: Of the logits: `half_pixel`, which `by_stride` is here, or `align_corners`.
     """
 
     def __init__(
