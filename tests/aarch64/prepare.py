@@ -2,8 +2,8 @@
 
 Usage: python prepare.py FOLDER HxW
 
-FOLDER gets `frames/street` (rendered, labelled by the float engine), `frames/camvid` where CamVid is found, and one
-engine of ONNX Runtime for each dialect in `engines`.
+FOLDER gets `frames/street` (of the demo video, labelled by the float engine), `frames/camvid` where CamVid is found,
+and one engine of ONNX Runtime for each dialect in `engines`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from edgeseg.build.prepared import open_prepared
 from edgeseg.build.quantizations import first_recipe
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Dialect, card_path
+from edgeseg.data.calibration import open_frames
 from edgeseg.data.labelled import open_validation
-from edgeseg.data.scene import Scene
+from edgeseg.data.resize import resize_frame
 from edgeseg.device.cpu import int8_saturates
 from edgeseg.errors import UsageError
 from edgeseg.evaluate.sessions import class_maps
@@ -53,9 +54,10 @@ def write_engines(folder: Path, size_hw: tuple[int, int]) -> Engine:
 
 
 def write_street(folder: Path, engine: Engine) -> None:
-    """Rendered frames of the engine's size; their labels are its answers on this machine."""
-    scene = Scene(engine.card.fixed_size_hw)
-    frames = [scene.render(60 * index).copy() for index in range(FRAMES)]
+    """Frames of the demo video at the engine's size; their labels are its answers on this machine."""
+    card = engine.card
+    video = open_frames("demo://bikes", limit=FRAMES)
+    frames = [resize_frame(frame, card.fixed_size_hw, card.preprocess.resize) for _, frame in video]
     with open_backend("onnxruntime").load(engine) as session:
         labels = list(class_maps(session, frames))
     for name, pictures in {"images": frames, "labels": labels}.items():

@@ -3,7 +3,7 @@
 #
 # Usage: PYTHON=VENV/bin/python tests/aarch64/run.sh
 #
-# PYTHON has edgeseg[onnxruntime,vision]. The emulated Debian stays in the platform's cache folder and is used again.
+# PYTHON has edgeseg[onnxruntime,vision,demo]. The emulated Debian stays in the platform's cache folder and is used again.
 # All mounts are made in a namespace of this process, so that none outlives it, however it ends.
 set -euo pipefail
 
@@ -21,7 +21,7 @@ fi
 
 here=$(dirname "$(realpath "$0")")
 sources=$(realpath "$here/../..")
-python=$(realpath --no-symlinks "${PYTHON:?names a Python with edgeseg[onnxruntime,vision]}")
+python=$(realpath --no-symlinks "${PYTHON:?names a Python with edgeseg[onnxruntime,vision,demo]}")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/edgeseg/aarch64
 root=$cache/debian
 binfmt=/proc/sys/fs/binfmt_misc
