@@ -2,8 +2,8 @@
 
 Usage: python prepare.py FOLDER HxW
 
-FOLDER gets `frames/street` (of the demo video, labelled by the float engine), `frames/camvid` where CamVid is found,
-and one engine of ONNX Runtime for each dialect in `engines`.
+FOLDER gets `frames/street` (rendered) and `frames/video` (of the demo video), both labelled by the float engine,
+`frames/camvid` where CamVid is found, and one engine of ONNX Runtime for each dialect in `engines`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from edgeseg.card import Dialect, card_path
 from edgeseg.data.calibration import open_frames
 from edgeseg.data.labelled import open_validation
 from edgeseg.data.resize import resize_frame
+from edgeseg.data.scene import Frame, Scene
 from edgeseg.device.cpu import int8_saturates
 from edgeseg.errors import UsageError
 from edgeseg.evaluate.sessions import class_maps
@@ -54,10 +55,20 @@ def write_engines(folder: Path, size_hw: tuple[int, int]) -> Engine:
 
 
 def write_street(folder: Path, engine: Engine) -> None:
-    """Frames of the demo video at the engine's size; their labels are its answers on this machine."""
-    card = engine.card
-    video = open_frames("demo://bikes", limit=FRAMES)
+    """Rendered frames of the engine's size."""
+    scene = Scene(engine.card.fixed_size_hw)
+    write_answered(folder, engine, [scene.render(60 * index).copy() for index in range(FRAMES)])
+
+
+def write_video(folder: Path, engine: Engine) -> None:
+    """Frames of the demo video at the engine's size."""
+    card, video = engine.card, open_frames("demo://bikes", limit=FRAMES)
     frames = [resize_frame(frame, card.fixed_size_hw, card.preprocess.resize) for _, frame in video]
+    write_answered(folder, engine, frames)
+
+
+def write_answered(folder: Path, engine: Engine, frames: list[Frame]) -> None:
+    """Frames whose labels are the engine's answers on this machine."""
     with open_backend("onnxruntime").load(engine) as session:
         labels = list(class_maps(session, frames))
     for name, pictures in {"images": frames, "labels": labels}.items():
@@ -88,6 +99,7 @@ def main() -> None:
     height, width = map(int, sys.argv[2].split("x"))
     engine = write_engines(folder / "engines", (height, width))
     write_street(folder / "frames/street", engine)
+    write_video(folder / "frames/video", engine)
     write_camvid(folder / "frames/camvid", engine.card.num_classes)
 
 
