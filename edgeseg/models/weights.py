@@ -36,9 +36,6 @@ MOST_HEADS = 4
 UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, OSError)
 
 
-TRAIN_FIRST = "Where a recipe names it, train the recipe of that folder's name first."
-
-
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors by key from `.safetensors`, from DarkNet19's `.weights`, or from `.pth` / `.pt` without running its code.
 
@@ -49,7 +46,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         ModelFileError: The file is missing, damaged, or holds more than tensors.
     """
     if not path.is_file():
-        raise ModelFileError(f"There is no weights file at {path}.", hint=TRAIN_FIRST)
+        hint = "Where a recipe names it, train the recipe of that folder's name first."
+        raise ModelFileError(f"There is no weights file at {path}.", hint=hint)
     state = _unwrap(_read(path))
     tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
