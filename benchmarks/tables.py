@@ -1,4 +1,4 @@
-"""Fill the README's tables from the records: `python benchmarks/tables.py`.
+"""Fill the tables of README and CONTRIBUTING from the records: `python benchmarks/tables.py`.
 
 A table stands between `<!-- table: NAME of FOLDER -->` and `<!-- end -->`; FOLDER is one of benchmarks/records.
 """
@@ -10,6 +10,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from edgeseg.recipes import decode_toml
+from edgeseg.train.recipe import TrainRecipe
 
 ROOT = Path(__file__).parents[1]
 TABLE = re.compile(r"(?<=<!-- table: )(?P<name>\w+) of (?P<folder>\S+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
@@ -76,7 +79,23 @@ def repair(folder: Path) -> Iterator[list[str]]:
         ]
 
 
-TABLES: dict[str, Callable[[Path], Iterator[list[str]]]] = {"models": models, "backends": backends, "repair": repair}
+def training(folder: Path) -> Iterator[list[str]]:
+    """A row for each recipe: what one epoch took, and with that all of them."""
+    yield ["recipe", "epochs", "frames a second", "hours"]
+    yield ["---", *3 * ["---:"]]
+    for path in sorted(folder.glob("train-*.json")):
+        name, epoch = path.stem.removeprefix("train-"), read(path)
+        epochs = decode_toml(ROOT / f"recipes/{name}.toml", TrainRecipe).epochs
+        hours = epochs * epoch["seconds"] / epoch["epochs"] / 3600
+        yield [f"`{name}`", str(epochs), f"{epoch['frames_per_s']:.1f}", f"{hours:.1f}"]
+
+
+TABLES: dict[str, Callable[[Path], Iterator[list[str]]]] = {
+    "models": models,
+    "backends": backends,
+    "repair": repair,
+    "training": training,
+}
 
 
 def read(path: Path) -> Record:
@@ -88,5 +107,5 @@ def points(share: float) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(fill_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        page.write_text(fill_tables(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -14,15 +14,16 @@ __all__ = ["adapted"]
 MOBILENETV2 = re.compile(r"((?:.*\.)?features\.\d+\.conv)\.(\d+)\.(?:(\d+)\.)?(\w+)")
 #: Convolution, normalization and activation.
 PARTS = 3
-#: What DataParallel puts before every key, and the published ShuffleNet kept.
-WRAPPER = "module."
+#: What DataParallel puts into keys, and the published ShuffleNet of LiteSeg kept.
+WRAPPER = "module"
 
 
 def adapted(state: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
     """Tensors under the keys of a network, where their layout is one of these; any other comes back as it is.
 
     - MobileNetV2 of torchvision, which nests the parts of all layers but the last of a block.
-    - ShuffleNet on its own, whose keys have lost, or never had, the `module.` of the LiteSeg checkpoints.
+    - Any that differs from the network in parts `module` of its keys: LiteSeg's ShuffleNet has one within, which is
+      often cut out with those before the keys, and which the backbone alone never had.
 
     Args:
         state: Tensors by key, as a file holds them.
@@ -33,9 +34,12 @@ def adapted(state: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tens
         if match and match[3]:
             nested[match[1]].add(match[2])
     renamed = {_flat(key, nested): value for key, value in state.items()}
-    if all(key.startswith(WRAPPER) for key in own) and not any(key.startswith(WRAPPER) for key in renamed):
-        renamed = {WRAPPER + key: value for key, value in renamed.items()}
-    return renamed
+    names = {_unwrapped(key): key for key in own}
+    return {names.get(_unwrapped(key), key): value for key, value in renamed.items()}
+
+
+def _unwrapped(key: str) -> str:
+    return ".".join(part for part in key.split(".") if part != WRAPPER)
 
 
 def _flat(key: str, nested: Mapping[str, Collection[str]]) -> str:

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 #: ImageNet classifiers that published checkpoints carry and a segmentation network does not use.
 CLASSIFIERS = frozenset({"classifier", "fc", "_fc"})
 
-#: What DataParallel and `torch.compile` put before every key, the outer one first.
-WRAPPER_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+#: What stands before every key: of `torch.compile` and DataParallel, and names that training scripts give a network.
+WRAPPERS = ("_orig_mod.", "module.", "model.", "net.", "network.")
 
 #: Weights and biases of the layers that give one channel a class, in the network with most of them.
 MOST_HEADS = 4
@@ -39,8 +39,8 @@ UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, V
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors by key from `.safetensors`, from DarkNet19's `.weights`, or from `.pth` / `.pt` without running its code.
 
-    A state dict under `state_dict`, `model` or `model_state_dict` is unwrapped, and the prefix that DataParallel or
-    `torch.compile` put before every key is cut off.
+    A state dict under `state_dict`, `model` or `model_state_dict` is unwrapped, and what DataParallel, `torch.compile`
+    or a training script put before every key is cut off.
 
     Raises:
         ModelFileError: The file is missing, damaged, or holds more than tensors.
@@ -51,10 +51,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     state = _unwrap(_read(path))
     tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
-        raise ModelFileError(f"The weights {path} hold no tensors by key; found {', '.join(map(str, state))[:200]}.")
-    for prefix in WRAPPER_PREFIXES:
-        if all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+        found = ", ".join(map(str, state))[:200] or "nothing"
+        raise ModelFileError(
+            f"The weights {path} hold no tensors by key; found {found}.", hint="Save the network's state_dict()."
+        )
+    while wrapper := next((word for word in WRAPPERS if all(key.startswith(word) for key in tensors)), None):
+        tensors = {key.removeprefix(wrapper): value for key, value in tensors.items()}
     return tensors
 
 
@@ -97,7 +99,8 @@ def load_weights(net: nn.Module, path: str | Path, *, new_head: bool = False) ->
             another shape, as for another number of classes, keep what `net` has there, with a log line.
 
     Raises:
-        ModelFileError: The file can't be read, or its keys or shapes are not the network's.
+        ModelFileError: The file can't be read, its keys or shapes are not the network's, or it holds values that are
+            no numbers.
     """
     path, own = Path(path), net.state_dict()
     state = adapted(read_state_dict(path), own)
@@ -114,6 +117,11 @@ def load_weights(net: nn.Module, path: str | Path, *, new_head: bool = False) ->
             hint="Check --classes. To train on from them with a new classifier, set new_head = true in the recipe.",
         )
     _refuse_misfit(path, state, own)
+    if broken := [key for key, value in state.items() if not torch.isfinite(value).all()]:
+        raise ModelFileError(
+            f"The weights {path} hold values that are not numbers, in: {_some(broken)}.",
+            hint="The training that made them diverged. Take a checkpoint from before.",
+        )
     net.load_state_dict(state, strict=False)
     return net
 

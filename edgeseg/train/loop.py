@@ -121,6 +121,8 @@ class _Run:
             )
         self.training, self.validation = split_frames(recipe)
         frequency, _ = class_frequency(self.training), class_frequency(self.validation)
+        for _ in self.validation:
+            """Frames that can't be used are told now, not after the first epochs."""
         self.steps = len(self.training) // recipe.batch
         self.state = State(len(self.training), ranks.count, _made_from(recipe))
         self.net = _network(recipe, fresh=not resume)
@@ -262,6 +264,12 @@ def _network(recipe: TrainRecipe, *, fresh: bool) -> Segmenter:
         inherit_imagenet(net.features())
     elif fresh and recipe.backbone_weights != "none":
         load_checkpoint(net, Path(recipe.backbone_weights), new_head=recipe.new_head)
+    backbone, crop_hw = net.features(), recipe.augment.crop_hw
+    if not backbone.rounds_up and min(crop_hw) < backbone.deepest:
+        raise UsageError(
+            f"{recipe.model} needs crops of {backbone.deepest} pixels at least, crop_hw is {list(crop_hw)}.",
+            hint=f"In the recipe: crop_hw = [{backbone.deepest}, {backbone.deepest}] or larger, in [augment].",
+        )
     return net
 
 

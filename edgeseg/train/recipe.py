@@ -30,7 +30,7 @@ class Augment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         paste_classes: Names of the classes whose objects are pasted.
     """
 
-    crop_hw: tuple[Count, Count] = (288, 384)
+    crop_hw: tuple[Side, Side] = (288, 384)
     scale: tuple[Positive, Positive] = (0.6, 1.8)
     flip: Share = 0.5
     brightness: Share = 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 from collections.abc import Callable
@@ -45,8 +46,8 @@ def assert_same_weights(one: Any, other: Any) -> None:
         pytest.param(lambda state: {"state_dict": state, "epoch": 7}, id="beside the epoch, as state_dict"),
         pytest.param(lambda state: {"model": state, "optimizer": {"lr": 0.1}}, id="beside the optimizer, as model"),
         pytest.param(
-            lambda state: {"state_dict": {f"module.{k}": v for k, v in state.items()}},
-            id="wrapped and from DataParallel",
+            lambda state: {"state_dict": {f"model.module.{k}": v for k, v in state.items()}},
+            id="of a network that a training script calls model, from DataParallel",
         ),
         pytest.param(
             lambda state: {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
@@ -130,6 +131,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [
         pytest.param([1, 2], "hold a list", id="a list"),
         pytest.param({"epoch": 3, "best": 0.5}, "no tensors by key; found epoch, best", id="numbers only"),
+        pytest.param({}, "no tensors by key; found nothing", id="an empty one"),
     ],
 )
 def test_a_file_without_tensors_by_key_is_refused(tmp_path: Path, content: Any, said: str) -> None:
@@ -137,6 +139,31 @@ def test_a_file_without_tensors_by_key_is_refused(tmp_path: Path, content: Any, 
     torch.save(content, path)
     with pytest.raises(ModelFileError, match=said):
         read_state_dict(path)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_refused(net: Any, tmp_path: Path, value: float) -> None:
+    path, other = tmp_path / "net.safetensors", fresh()
+    before = {key: tensor.clone() for key, tensor in other.state_dict().items()}
+    net.state_dict()["bn1.running_var"][3] = value
+    save_weights(net, path)
+    with pytest.raises(ModelFileError, match=r"not numbers, in: bn1\.running_var"):
+        load_weights(other, path)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in other.state_dict().items())
+
+
+@pytest.mark.parametrize("cut", ["", "module."], ids=["as published", "with every 'module.' cut out of the keys"])
+def test_the_shufflenet_of_liteseg_loads_whole_and_alone(tmp_path: Path, cut: str) -> None:
+    torch.manual_seed(3)
+    whole, path = create_model("liteseg-shufflenet", num_classes=3), tmp_path / "net.pth"
+    renamed = {key.replace(cut, ""): value for key, value in whole.state_dict().items()}
+    torch.save(renamed, path)
+    torch.manual_seed(4)
+    assert_same_weights(load_weights(create_model("liteseg-shufflenet", num_classes=3), path), whole)
+    prefix = f"{whole.prefix}."
+    torch.save({key.removeprefix(prefix): value for key, value in renamed.items() if key.startswith(prefix)}, path)
+    alone = load_weights(create_model("fcn-shufflenet", num_classes=3).features(), path)
+    assert_same_weights(alone, whole.features())
 
 
 def test_another_class_count_is_refused(net: Any, tmp_path: Path) -> None:
@@ -222,6 +249,11 @@ def bare(name: str, **options: Any) -> dict[str, Any]:
             id="a backbone of another width",
         ),
         pytest.param(
+            lambda: {f"net.{key}": value for key, value in bare("mobilenetv3-small").items()},
+            "the backbone 'mobilenetv3-small' alone (",
+            id="a backbone below another name",
+        ),
+        pytest.param(
             lambda: {"fc.weight": torch.zeros(2)}, "No network of edgeseg has such keys", id="nothing like it"
         ),
     ],
@@ -259,3 +291,11 @@ def test_other_keys_are_refused_by_name(net: Any, tmp_path: Path, change: Callab
     torch.save(state, path)
     with pytest.raises(ModelFileError, match=said):
         load_weights(fresh(), path)
+
+
+def test_keys_are_told_as_the_file_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(bare("mobilenetv3-small"), path)
+    with pytest.raises(ModelFileError, match=r"unknown keys: features\.0\.") as caught:
+        load_weights(create_model("fcn-shufflenet", num_classes=3).features(), path)
+    assert "the backbone 'mobilenetv3-small' alone" in caught.value.hint

@@ -9,40 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import msgspec
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from edgeseg.build.checkpoint import training_of
 from edgeseg.errors import EdgesegError, MissingDependency, ModelFileError, UsageError
-from edgeseg.labels import VOID
 from edgeseg.models import create_model, load_weights, save_weights
 from edgeseg.models.weights import read_state_dict
 from edgeseg.train.loop import Progress, train
 from edgeseg.train.ranks import Ranks, open_device
-from edgeseg.train.recipe import Augment, Distillation, Loss, Optimizer, TrainRecipe
+from edgeseg.train.recipe import Distillation, Optimizer, TrainRecipe
 from tests.train.scenes import CLASSES, write_data_set
 
 STEPS = 3
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> TrainRecipe:
-    """Two epochs of three steps."""
-    return TrainRecipe(
-        "liteseg-mobilenetv2",
-        classes=CLASSES,
-        data=str(write_data_set(tmp_path_factory.mktemp("scenes"))),
-        options={"width": 0.25},
-        backbone_weights="none",
-        epochs=2,
-        batch=2,
-        augment=Augment(crop_hw=(32, 48), scale=(0.8, 1.2)),
-        optimizer=Optimizer(warm_up=0.2, ema=0.9),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -223,56 +204,9 @@ def test_another_teacher_under_the_same_name_is_noticed(recipe: TrainRecipe, str
         train(own, tmp_path / "run", resume=True)
 
 
-def test_a_batch_without_any_label_neither_teaches_nor_breaks_the_run(recipe: TrainRecipe, tmp_path: Path) -> None:
-    data = write_data_set(tmp_path / "data", training=4)
-    for mask in sorted((data / "train" / "masks").iterdir())[:3]:
-        cv2.imwrite(str(mask), np.full((48, 64), VOID, np.uint8))
-    losses: list[float] = []
-    own = msgspec.structs.replace(recipe, data=str(data))
-    train(own, tmp_path / "run", on_progress=lambda progress: losses.append(progress.loss))
-    assert 0.0 in losses and max(losses) > 0
-
-
-def test_void_training_frames_are_refused(recipe: TrainRecipe, tmp_path: Path) -> None:
-    data = write_data_set(tmp_path / "data", training=2)
-    for mask in (data / "train" / "masks").iterdir():
-        cv2.imwrite(str(mask), np.full((48, 64), VOID, np.uint8))
-    with pytest.raises(UsageError, match=r"All 2 masks .*train.* are void"):
-        train(msgspec.structs.replace(recipe, data=str(data)), tmp_path / "run")
-
-
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_a_label_that_is_no_class_is_found_before_training(recipe: TrainRecipe, tmp_path: Path, split: str) -> None:
-    data = write_data_set(tmp_path / "data")
-    mask = sorted((data / split / "masks").iterdir())[-1]
-    cv2.imwrite(str(mask), np.full((48, 64), 7, np.uint8))
-    own = msgspec.structs.replace(recipe, data=str(data), loss=Loss(class_weight_offset=0))
-    seen: list[Progress] = []
-    with pytest.raises(UsageError, match=mask.name) as caught:
-        train(own, tmp_path / "run", on_progress=seen.append)
-    assert "7" in caught.value.message and not seen
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_frame_that_breaks_while_training_is_named(recipe: TrainRecipe, tmp_path: Path, workers: int) -> None:
-    data = write_data_set(tmp_path / "data", training=2)
-    cut(sorted((data / "train" / "images").iterdir())[1])
-    with pytest.raises(EdgesegError, match="001") as caught:
-        train(msgspec.structs.replace(recipe, data=str(data)), tmp_path / "run", workers=workers)
-    assert "Traceback" not in str(caught.value)
-
-
 def test_frames_are_trained_and_validated_at_the_size_asked_for(recipe: TrainRecipe, tmp_path: Path) -> None:
     result = train(msgspec.structs.replace(recipe, imgsz=(32, 40), epochs=1), tmp_path)
     assert training_of(result.weights)["size_hw"] == [32, 40]
-
-
-def test_void_validation_frames_are_refused(recipe: TrainRecipe, tmp_path: Path) -> None:
-    data = write_data_set(tmp_path / "data")
-    for mask in (data / "val" / "masks").iterdir():
-        cv2.imwrite(str(mask), np.full((48, 64), VOID, np.uint8))
-    with pytest.raises(UsageError, match=r"All 2 masks .*val.* are void"):
-        train(msgspec.structs.replace(recipe, data=str(data)), tmp_path / "run")
 
 
 def test_a_diverged_run_ends_with_a_word_on_the_rates(recipe: TrainRecipe, tmp_path: Path) -> None:

@@ -22,24 +22,39 @@ from edgeseg.train.recipe import Augment, TrainRecipe
 from tests.train.scenes import CLASSES, write_data_set
 
 ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ["-m", "edgeseg", "train", "tiny.toml", "-o", "run", "--device", "cpu", "--json"]
+
+#: Each process's gradient of its share of a batch beside the whole batch's.
+GRADIENTS = """
+import torch
+from torch import nn
+from edgeseg.train.ranks import Ranks
+
+class Error(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x, y):
+        return (self.layer(x) - y).square().mean()
+
+torch.manual_seed(0)
+ranks, objective, x, y = Ranks(torch.device("cpu"), 4), Error(), torch.rand(4, 3), torch.rand(4, 2)
+whole, = torch.autograd.grad(objective(x, y), objective.layer.weight)
+mine, = torch.autograd.grad(objective(x[ranks.rank :: 2], y[ranks.rank :: 2]), objective.layer.weight)
+shares = ranks.share(objective)
+shares(x[ranks.rank :: 2], y[ranks.rank :: 2]).backward()
+shared = objective.layer.weight.grad
+print(torch.allclose(shared, whole), torch.allclose(mine, whole), flush=True)
+ranks.close()
+"""
 
 
 def torchrun(folder: Path, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
-    train = [
-        "-m",
-        "edgeseg",
-        "train",
-        str(folder / "tiny.toml"),
-        "-o",
-        str(folder / "run"),
-        "--device",
-        "cpu",
-        "--json",
-    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [*command, *train, *words], cwd=folder, env=environment, text=True, stdout=-1, stderr=-1, start_new_session=True
+        [*command, *words], cwd=folder, env=environment, text=True, stdout=-1, stderr=-1, start_new_session=True
     )
 
 
@@ -54,7 +69,7 @@ def write_recipe(folder: Path, epochs: int) -> None:
 
 def test_two_processes_train_stop_together_and_go_on(tmp_path: Path) -> None:
     write_recipe(tmp_path, epochs=30)
-    run = torchrun(tmp_path)
+    run = torchrun(tmp_path, *TRAIN)
     history = tmp_path / "run" / "history.jsonl"
     deadline = time.monotonic() + 120
     while not history.exists() and run.poll() is None and time.monotonic() < deadline:
@@ -66,7 +81,7 @@ def test_two_processes_train_stop_together_and_go_on(tmp_path: Path) -> None:
 
     done = len(history.read_text().splitlines())
     assert 0 < done < 30
-    again = torchrun(tmp_path, "--resume")
+    again = torchrun(tmp_path, *TRAIN, "--resume")
     printed, told = again.communicate(timeout=240)
     assert again.returncode == 0, told
     report = json.loads(printed)
@@ -76,6 +91,12 @@ def test_two_processes_train_stop_together_and_go_on(tmp_path: Path) -> None:
     assert epochs[-1]["loss"] < 0.8 * epochs[0]["loss"]
     net = create_model("liteseg-mobilenetv2", num_classes=3, width=0.25)
     load_weights(net, tmp_path / report["weights"])
+
+
+def test_the_gradient_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    tmp_path.joinpath("gradients.py").write_text(GRADIENTS)
+    printed, told = torchrun(tmp_path, "gradients.py").communicate(timeout=120)
+    assert printed.splitlines() == 2 * ["True False"], told
 
 
 def test_the_processes_share_every_batch(tmp_path: Path) -> None:

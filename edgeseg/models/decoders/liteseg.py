@@ -38,7 +38,7 @@ class LiteSeg(Segmenter):
     Args:
         backbone: Gives the deepest map and the skips.
         num_classes: Channels of the logits.
-        low: Stride of the low-level skip.
+        low: Stride of the low-level skip, which may be the deepest map itself.
         low_channels: Channels to which a separable 1x1 brings the skip; None takes it as it is.
         skips: Strides of further maps to take in on the way up (not in the paper), falling: what comes from below
             is upsampled to each, concatenated, and mixed by a separable 3x3.
@@ -65,7 +65,7 @@ class LiteSeg(Segmenter):
         upsampling: Upsampling = "align_corners",
     ) -> None:
         super().__init__(backbone, upsampling)
-        order = [backbone.deepest, *skips, low]
+        order = [backbone.deepest, *skips, low] if skips or low != backbone.deepest else [low]
         self.need_strides(*order)
         if sorted(set(order), reverse=True) != order:
             raise UsageError(
