@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +70,9 @@ def models(having: str, plot: Path | None, folder: Path | None, bench: Path | No
     elif drawn is not None:
         _show_engines(drawn)
     else:
-        _show_networks(networks)
-        _show_shipped(_described(shipped))
+        described = _described(shipped)
+        _show_networks(networks, {model.network for model in described})
+        _show_shipped(described)
 
 
 def _report(
@@ -79,7 +80,13 @@ def _report(
 ) -> dict[str, Any]:
     report: dict[str, Any] = {
         "counted": {"num_classes": COUNTED.num_classes, "size_hw": COUNTED.size_hw},
-        "networks": networks,
+        "networks": [
+            {
+                **msgspec.to_builtins(network),
+                "shipped": [model.name for model in shipped if model.network == network.name],
+            }
+            for network in networks
+        ],
         "models": shipped,
     }
     return report if drawn is None else {**report, "plot": {"file": str(plot), **msgspec.to_builtins(drawn)}}
@@ -113,18 +120,26 @@ def _draw(plot: Path, folder: Path | None, bench: Path | None, having: str) -> T
     return found
 
 
-def _show_networks(networks: Sequence[Network]) -> None:
-    """A row for each backbone and a column for each decoder; then the papers, and what they report."""
+def _show_networks(networks: Sequence[Network], shipped: Set[str | None]) -> None:
+    """A row for each backbone and a column for each decoder; then the papers, and what they report.
+
+    Args:
+        networks: Those to show.
+        shipped: Names of those with shipped weights.
+    """
     if not networks:
         return
     decoders, backbones = (sorted({getattr(network, part) for network in networks}) for part in ("decoder", "backbone"))
-    costs = {(network.backbone, network.decoder): network for network in networks}
+    costs = {
+        (network.backbone, network.decoder): f"{_cost(network)}{' *' if network.name in shipped else ''}"
+        for network in networks
+    }
     height, width = COUNTED.size_hw
     corner = "backbone \\ decoder"
     print_table(
-        f"Networks DECODER-BACKBONE: GMACs at {height}x{width} / million parameters",
+        f"Networks DECODER-BACKBONE: GMACs at {height}x{width} / million parameters, * with shipped weights",
         (corner, *decoders),
-        [(backbone, *(_cost(costs.get((backbone, decoder))) for decoder in decoders)) for backbone in backbones],
+        [(backbone, *(costs.get((backbone, decoder), "") for decoder in decoders)) for backbone in backbones],
         whole=(corner,),
     )
     parts = [(name, DECODER_PAPERS[name]) for name in decoders] + [(name, BACKBONE_PAPERS[name]) for name in backbones]
@@ -136,8 +151,8 @@ def _show_networks(networks: Sequence[Network]) -> None:
         print_table("What papers report, at their sizes and in their way of counting", columns, published)
 
 
-def _cost(network: Network | None) -> str:
-    return "" if network is None else f"{network.macs / 1e9:6.2f} / {network.parameters / 1e6:5.2f}"
+def _cost(network: Network) -> str:
+    return f"{network.macs / 1e9:6.2f} / {network.parameters / 1e6:5.2f}"
 
 
 def _published_row(name: str, found: Published) -> tuple[str, ...]:

@@ -34,6 +34,15 @@ def test_the_tables_name_every_part_every_paper_and_every_shipped_model(capsys: 
     assert max(map(len, printed.splitlines())) <= 140
 
 
+def test_networks_with_shipped_weights_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    assert main(["models", "--filter", "efficientnet-lite"]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│ efficientnet-lite" in line]
+    header = ["", "backbone", "deeplabv3plus", "fcn", "liteseg", "lraspp", "ppliteseg", "unet"]
+    marked = [(row[1].strip(), header[at]) for row in rows[:3] for at, cell in enumerate(row) if "*" in cell]
+    assert marked == [("efficientnet-lite0", "liteseg")]
+
+
 def test_the_json_holds_figures_papers_and_cards(told: Any) -> None:
     pytest.importorskip("onnxruntime")
     report = told()
@@ -43,6 +52,8 @@ def test_the_json_holds_figures_papers_and_cards(told: Any) -> None:
     network = next(network for network in report["networks"] if network["name"] == "liteseg-mobilenetv2")
     assert network["macs"] == COUNTED.networks["liteseg-mobilenetv2"].macs
     assert network["published"][0]["miou"] == 0.6781
+    shipped = {model["name"]: model["network"] for model in report["models"]}
+    assert {name: network["name"] for network in report["networks"] for name in network["shipped"]} == shipped
     assert [model["name"] for model in report["models"]] == list(zoo_models())
     assert all(model["card"]["classes"] for model in report["models"])
 

@@ -16,7 +16,7 @@ from edgeseg.models import create_model
 from edgeseg.models.backbones import DarkNet19
 from edgeseg.models.backbones.shufflenet import ShuffleUnit
 from edgeseg.models.layers import channel_shuffle
-from edgeseg.models.registry import BACKBONES
+from edgeseg.models.registry import BACKBONES, list_models
 from tests.models.reference import drawn
 
 
@@ -161,6 +161,14 @@ def test_each_map_has_the_channels_and_the_size_of_its_stride(name: str, output_
             size = [(side + up * (stride - 1)) // stride for side in (height, width)]
             assert list(maps[stride].shape) == [2, backbone.channels[stride], *size]
         assert sorted(maps) == strides
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize("name", list_models())
+def test_every_network_is_made_at_every_output_stride(name: str, output_stride: int) -> None:
+    with torch.device("meta"):
+        net = create_model(name, num_classes=3, output_stride=output_stride).eval()
+        assert net(torch.zeros(1, 3, 64, 96)).shape == (1, 3, 64, 96)
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
