@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from edgeseg.build.gate import excess
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Verdict
 from edgeseg.build.trial import Trial
 
-__all__ = ["MARGIN", "fastest_float", "pick_best"]
+__all__ = ["MARGIN", "by_speed", "fastest_float", "pick_best"]
 
 #: How many times as fast a later candidate must be to be picked, and INT8 to be worth what it loses.
 MARGIN = 1.05
@@ -48,6 +48,15 @@ def fastest_float(trials: Iterable[Trial]) -> Trial | None:
     """The fastest float engine, which an INT8 engine would replace."""
     floats = [one for one in trials if one.built.candidate.dialect == "float"]
     return min(floats, key=lambda one: one.speed.p50_ms, default=None)
+
+
+def by_speed(trials: Iterable[Trial]) -> Iterator[Trial]:
+    """The fastest first; those that are about as fast stay in their order, so that chance decides nothing."""
+    left = list(trials)
+    while left:
+        fastest = _fastest(left, MARGIN)
+        yield fastest
+        left = [one for one in left if one is not fastest]
 
 
 def _fastest(trials: list[Trial], factor: float) -> Trial:

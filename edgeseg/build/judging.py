@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from edgeseg.build.calibrate import Calibration
 from edgeseg.build.candidates import Built, Candidate, Quantization, build_candidate
-from edgeseg.build.choice import MARGIN, pick_best
+from edgeseg.build.choice import MARGIN, by_speed, pick_best
 from edgeseg.build.gate import GateFrames, Judge
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.remedies import Remedies
@@ -122,7 +122,7 @@ class Court:
         if pick.built.quantization is not None and pick.verdict != "fail":
             return []
         leads: dict[str, Trial] = {}
-        for one in sorted(failed, key=lambda one: one.speed.p50_ms):
+        for one in by_speed(failed):
             if pick.verdict == "fail" or one.speed.p50_ms * MARGIN < pick.speed.p50_ms:
                 leads.setdefault(one.built.candidate.dialect, one)
         return list(leads.values())

@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime")
 
 from edgeseg.backends import Engine
 from edgeseg.build.candidates import Built, Candidate, Quantization
-from edgeseg.build.choice import pick_best
+from edgeseg.build.choice import by_speed, pick_best
 from edgeseg.build.recipe import PREFERENCES, BuildRecipe
 from edgeseg.build.report import Gate, Speed, Verdict
 from edgeseg.build.trial import Trial
@@ -135,3 +135,16 @@ def test_every_preference_is_explained_in_the_help(capsys: pytest.CaptureFixture
     told = " ".join(capsys.readouterr().out.split())
     for name, what in PREFERENCES.items():
         assert f"{name}: {what}." in told
+
+
+@pytest.mark.parametrize(
+    ("times", "order"),
+    [
+        pytest.param([6.3, 6.2], [6.3, 6.2], id="about as fast, so that chance decides nothing"),
+        pytest.param([6.3, 5.2], [5.2, 6.3], id="clearly faster"),
+        pytest.param([9.0, 6.3, 6.2, 4.0], [4.0, 6.3, 6.2, 9.0], id="several"),
+        pytest.param([], [], id="none"),
+    ],
+)
+def test_the_fastest_come_first(times: list[float], order: list[float]) -> None:
+    assert [one.speed.p50_ms for one in by_speed([trial("openvino int8", ms) for ms in times])] == order
