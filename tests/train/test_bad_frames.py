@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 from edgeseg.errors import EdgesegError, UsageError
 from edgeseg.labels import VOID
 from edgeseg.train.loop import Progress, train
-from edgeseg.train.recipe import Loss, TrainRecipe
+from edgeseg.train.recipe import Augment, Loss, TrainRecipe
 from tests.train.scenes import write_data_set
 
 
@@ -84,3 +84,12 @@ def test_a_frame_that_breaks_while_training_is_named(recipe: TrainRecipe, tmp_pa
     with pytest.raises(EdgesegError, match="001") as caught:
         train(msgspec.structs.replace(recipe, data=str(data)), tmp_path / "run", workers=workers)
     assert "Traceback" not in str(caught.value)
+
+
+def test_crops_that_the_network_would_shrink_to_nothing_are_refused(recipe: TrainRecipe, tmp_path: Path) -> None:
+    own = msgspec.structs.replace(
+        recipe, model="fcn-darknet19", options={"output_stride": 32}, augment=Augment(crop_hw=(16, 48))
+    )
+    with pytest.raises(UsageError, match=r"needs crops of 32 pixels at least, crop_hw is \[16, 48\]") as caught:
+        train(own, tmp_path)
+    assert "[augment]" in caught.value.hint
