@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable
@@ -78,6 +79,8 @@ class Ranks:
         return value.item() / self.count
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group, whose threads end with the last that refers to it."""
         if self.count > 1 and distributed.is_initialized():
+            # What `share` gave refers to the group and to itself. Threads that Python ends before abort the process.
+            gc.collect()
             distributed.destroy_process_group()
