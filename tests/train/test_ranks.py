@@ -26,6 +26,7 @@ TRAIN = ["-m", "edgeseg", "train", "tiny.toml", "-o", "run", "--device", "cpu", 
 
 #: Each process's gradient of its share of a batch beside the whole batch's.
 GRADIENTS = """
+import os
 import torch
 from torch import nn
 from edgeseg.train.ranks import Ranks
@@ -45,7 +46,7 @@ mine, = torch.autograd.grad(objective(x[ranks.rank :: 2], y[ranks.rank :: 2]), o
 shares = ranks.share(objective)
 shares(x[ranks.rank :: 2], y[ranks.rank :: 2]).backward()
 shared = objective.layer.weight.grad
-print(torch.allclose(shared, whole), torch.allclose(mine, whole), flush=True)
+os.write(1, f"{torch.allclose(shared, whole)} {torch.allclose(mine, whole)}\\n".encode())  # in one piece
 ranks.close()
 """
 
