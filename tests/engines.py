@@ -6,10 +6,12 @@ from pathlib import Path
 
 import msgspec
 import onnx_ir as ir
+import pytest
 from onnx_ir.passes.common import ShapeInferencePass
 
-from edgeseg.backends import Engine, EngineOptions, open_backend
+from edgeseg.backends import Backend, Engine, EngineOptions, open_backend
 from edgeseg.card import Card, Preprocess
+from edgeseg.errors import MissingDependency
 from edgeseg.graph.attach import attach_head_and_tail
 from edgeseg.graph.io import save_graph, set_card
 from edgeseg.labels import voc_palette
@@ -27,6 +29,22 @@ TINY_CARD = Card(
     preprocess=Preprocess(std=(1.0, 1.0, 1.0)),
     made_from={"weights": "0" * 64},
 )
+
+
+def installed(name: str) -> Backend:
+    """The backend of that name; the test is skipped where its library is missing."""
+    try:
+        return open_backend(name)
+    except MissingDependency as error:
+        pytest.skip(error.message)
+
+
+def runnable(name: str) -> Backend:
+    """The same, and skipped too where this machine can't run its engines."""
+    backend = installed(name)
+    if backend.obstacle():
+        pytest.skip(f"{name} can't run here: {backend.obstacle()}")
+    return backend
 
 
 def tiny_model(size_hw: tuple[int, int] = (32, 48), *, seed: int = 0, batch: int = 1, **card: object) -> ir.Model:

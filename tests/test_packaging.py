@@ -91,16 +91,20 @@ def test_the_core_asks_for_small_packages_alone(metadata: Message) -> None:
     assert requirements(metadata) == small
 
 
+#: Extras that any machine can have.
+EVERYWHERE = {"onnxruntime", "openvino", "vision", "demo"}
+
+
 def test_only_training_asks_for_torch(metadata: Message) -> None:
     extras = metadata.get_all("Provides-Extra", [])
-    assert set(extras) == {"onnxruntime", "openvino", "vision", "demo", "train", "dev", "all"}
+    assert set(extras) == {*EVERYWHERE, "tensorrt", "tensorrt-rtx", "pycuda", "train", "dev", "all"}
     assert [extra for extra in extras if "torch" in requirements(metadata, extra)] == ["train"]
 
 
 def test_every_extra_of_all_is_one_of_the_extras(metadata: Message) -> None:
     (everything,) = requirements(metadata, "all")
     named = everything.removeprefix("edgeseg[").removesuffix("]").split(",")
-    assert set(named) == set(metadata.get_all("Provides-Extra", [])) - {"train", "dev", "all"}
+    assert set(named) == EVERYWHERE
 
 
 def test_an_install_has_the_command_and_finds_what_it_ships(wheel: Path, tmp_path: Path) -> None:

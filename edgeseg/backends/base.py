@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edgeseg.backends.session import Output, Session
+from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.card import Card, Dialect, Head, Precision, TailLayout, read_card, write_card
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError
 from edgeseg.files import atomic_path, sha256_bytes, sha256_file
@@ -22,6 +24,7 @@ class EngineOptions:
     """What an engine is built with. `precision` is that of the operators which the graph leaves in float."""
 
     precision: Precision = "fp32"
+    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ class Backend(ABC):
         floats: Float precisions that it can be told to use, the likeliest fastest first.
         head: How frames enter its graphs.
         tail: How class maps leave them.
+        rest: Float precision of what an INT8 engine leaves in float.
+        typed: That precision has to stand in the graph.
+        spares_depthwise: INT8 is also tried with depthwise convolutions in float, which can be faster.
     """
 
     name: str
@@ -70,16 +76,35 @@ class Backend(ABC):
     floats: tuple[Precision, ...] = ("fp32",)
     head: Head = "dequantize"
     tail: TailLayout = "channels_first"
+    rest: Precision = "fp32"
+    typed: bool = False
+    spares_depthwise: bool = False
 
     @abstractmethod
     def version(self) -> str:
         """Version of the library."""
 
+    def obstacle(self) -> str:
+        """Why this machine can't run engines that it may be able to build; empty where it can."""
+        return ""
+
     @abstractmethod
-    def build(self, graph: Path, out: Path, options: EngineOptions) -> Engine:
+    def build(
+        self,
+        graph: Path,
+        out: Path,
+        options: EngineOptions,
+        on_progress: Callable[[float, str], None] = lambda *_: None,
+    ) -> Engine:
         """Build an engine file from an ONNX graph that takes frames and gives class maps.
 
         The graph's card is taken over; `out` is written whole or not at all, and the card beside it.
+
+        Args:
+            graph: ONNX file.
+            out: Engine file to write.
+            options: Precision, and what else the library takes.
+            on_progress: Told the share done of a phase, 0 to 1, and its name, where the library tells.
 
         Raises:
             UsageError: The backend has no such precision.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,13 @@ class Fake(Backend):
     def version(self) -> str:
         return __version__
 
-    def build(self, graph: Path, out: Path, options: EngineOptions) -> Engine:
+    def build(
+        self,
+        graph: Path,
+        out: Path,
+        options: EngineOptions,
+        on_progress: Callable[[float, str], None] = lambda *_: None,
+    ) -> Engine:
         """See `Backend.build`. The engine file holds the graph's hash alone."""
         from edgeseg.backends.onnx_file import read_frame_graph
 

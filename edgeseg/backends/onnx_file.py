@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -46,7 +46,13 @@ class OnnxFileBackend(Backend):
             ModelFileError: The library refuses it.
         """
 
-    def build(self, graph: Path, out: Path, options: EngineOptions) -> Engine:
+    def build(
+        self,
+        graph: Path,
+        out: Path,
+        options: EngineOptions,
+        on_progress: Callable[[float, str], None] = lambda *_: None,
+    ) -> Engine:
         """See `Backend.build`. The graph is loaded and run once, on a black frame, before its file is kept."""
         self._check_options(options)
         model, card = read_frame_graph(graph)

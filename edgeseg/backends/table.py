@@ -11,6 +11,8 @@ __all__ = ["BACKENDS", "installed_backends", "open_backend"]
 
 #: Name to `module:class`; the order is that of `--backend auto`. Not tried by it: `fake`.
 BACKENDS = {
+    "tensorrt": "edgeseg.backends.tensorrt.backend:TensorRt",
+    "tensorrt-rtx": "edgeseg.backends.tensorrt.backend:TensorRtRtx",
     "openvino": "edgeseg.backends.ov:OpenVino",
     "onnxruntime": "edgeseg.backends.ort:OnnxRuntime",
     "fake": "edgeseg.backends.fake:Fake",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,26 +13,32 @@ import onnx_ir as ir
 
 from edgeseg.backends import Backend, Engine, EngineOptions, installed_backends, open_backend
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.card import Dialect, Int8Recipe, Precision, Upsample
+from edgeseg.card import Dialect, Int8Recipe, Precision
 from edgeseg.errors import MissingDependency, UsageError
 from edgeseg.graph.attach import attach_head_and_tail
+from edgeseg.graph.half_precision import type_in_half
 from edgeseg.graph.io import graph_sha256, require_card, save_graph
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.ranges import Ranges
 
-__all__ = ["Built", "Candidate", "Quantization", "build_candidate", "count_convs", "plan"]
+__all__ = ["Built", "Candidate", "Quantization", "build_candidate", "count_convs", "depthwise_convs", "plan"]
 
 HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One engine to be tried. A `reference` is measured and shown, and never picked."""
+    """One engine to be tried. A `reference` is measured and shown, and never picked.
+
+    Attributes:
+        spare_depthwise: Depthwise convolutions stay in float too.
+    """
 
     backend: Backend
     precision: Precision
     dialect: Dialect
     role: Literal["candidate", "reference"]
+    spare_depthwise: bool = False
 
     @property
     def is_baseline(self) -> bool:
@@ -41,7 +48,8 @@ class Candidate:
     @property
     def name(self) -> str:
         """Unique among the candidates of a build."""
-        return f"{self.backend.name} {self.precision} {self.dialect}"
+        spared = f", depthwise in {self.backend.rest}" if self.spare_depthwise else ""
+        return f"{self.backend.name} {self.precision} {self.dialect}{spared}"
 
 
 @dataclass(frozen=True)
@@ -79,15 +87,19 @@ def plan(recipe: BuildRecipe) -> list[Candidate]:
         UsageError: No backend asked for runs that precision.
         MissingDependency: No engine library is installed.
     """
-    backends = installed_backends() if recipe.backend == "auto" else [open_backend(recipe.backend)]
+    if recipe.backend == "auto":
+        backends = [backend for backend in installed_backends() if not backend.obstacle()]
+    else:
+        backends = [open_backend(recipe.backend)]
     if not backends:
         raise MissingDependency(
             "No engine library is installed.", hint="Install one: pip install 'edgeseg[onnxruntime,openvino,vision]'"
         )
     wanted = [
-        Candidate(backend, recipe.precision, dialect, "candidate")
+        Candidate(backend, recipe.precision, dialect, "candidate", spare)
         for backend in backends
         for dialect in (backend.dialects if recipe.precision == "int8" else ("float",))
+        for spare in ((False, True) if recipe.precision == "int8" and backend.spares_depthwise else (False,))
         if recipe.precision == "int8" or recipe.precision in backend.floats
     ]
     if not wanted:
@@ -115,9 +127,22 @@ def _references(backends: list[Backend], wanted: list[Candidate]) -> list[Candid
 
 
 def build_candidate(
-    candidate: Candidate, prepared: ir.Model, quantization: Quantization | None, upsample: Upsample, folder: Path
+    candidate: Candidate,
+    prepared: ir.Model,
+    quantization: Quantization | None,
+    recipe: BuildRecipe,
+    folder: Path,
+    on_progress: Callable[[float, str], None] = lambda *_: None,
 ) -> Built:
     """Build one engine in a new folder inside `folder`.
+
+    Args:
+        candidate: What to build.
+        prepared: The float graph.
+        quantization: How it is quantized; None for float engines.
+        recipe: Its tail, and options of the library.
+        folder: Gets the new folder.
+        on_progress: Told the share done of what the library is at, 0 to 1, and its name.
 
     Raises:
         UsageError: No such calibrator or node.
@@ -126,22 +151,44 @@ def build_candidate(
     if quantization is None:
         graph = prepared
     else:
-        graph = quantize_onnx(prepared, quantization.ranges, dialect=candidate.dialect, recipe=quantization.recipe)
+        followed = _spared(quantization.recipe, prepared) if candidate.spare_depthwise else quantization.recipe
+        graph = quantize_onnx(prepared, quantization.ranges, dialect=candidate.dialect, recipe=followed)
     backend = candidate.backend
-    whole = attach_head_and_tail(graph, head=backend.head, tail=backend.tail, upsample=upsample)
-    card = require_card(whole)
+    precision = candidate.precision if candidate.dialect == "float" else backend.rest
+    whole = attach_head_and_tail(graph, head=backend.head, tail=backend.tail, upsample=recipe.upsample)
+    counted, card, typing = count_convs(whole), require_card(whole), {}
+    if backend.typed and precision == "fp16":
+        whole, small = type_in_half(whole)
+        typing = {"scales_in_float32": small} if small else {}
     digest = graph_sha256(whole)
     height, width = card.fixed_size_hw
     own = Path(tempfile.mkdtemp(prefix=candidate.name.replace(" ", "-") + "-", dir=folder))
     source = own / "source.onnx"
-    followed = card.int8 if quantization is not None else {}
-    made_from = {**card.made_from, "engine_graph": digest}
-    save_graph(whole, source, msgspec.structs.replace(card, int8=followed, made_from=made_from))
-    options = EngineOptions(precision=candidate.precision if candidate.dialect == "float" else "fp32")
+    card = msgspec.structs.replace(
+        card,
+        int8=card.int8 if quantization is not None else {},
+        made_from={**card.made_from, "engine_graph": digest},
+        measured={**card.measured, **typing},
+    )
+    save_graph(whole, source, card)
+    options = EngineOptions(precision=precision, tensorrt=recipe.tensorrt)
     name = f"{card.model}-{height}x{width}-{candidate.precision}-{backend.name}{backend.suffix}"
-    engine = backend.build(source, own / name, options)
+    engine = backend.build(source, own / name, options, on_progress)
     source.unlink()
-    return Built(candidate, engine, quantization, digest, *count_convs(whole))
+    return Built(candidate, engine, quantization, digest, *counted)
+
+
+def depthwise_convs(model: ir.Model) -> tuple[str, ...]:
+    """Names of the convolutions with one input channel per group."""
+    convs = (node for node in model.graph if node.op_type == "Conv" and node.inputs[1] is not None)
+    shapes = ((node, node.inputs[1].shape, node.attributes.get_int("group", 1)) for node in convs if node.inputs[1])
+    return tuple(node.name or "" for node, shape, groups in shapes if shape is not None and groups > 1 == shape[1])
+
+
+def _spared(recipe: Int8Recipe, prepared: ir.Model) -> Int8Recipe:
+    """The same recipe with the depthwise convolutions in float."""
+    spared = dict.fromkeys((*recipe.keep_float, *depthwise_convs(prepared)))
+    return msgspec.structs.replace(recipe, keep_float=tuple(spared))
 
 
 def count_convs(engine_graph: ir.Model) -> tuple[int, int, tuple[str, ...]]:

@@ -35,11 +35,11 @@ def pick_best(trials: list[Trial], recipe: BuildRecipe) -> Trial:
     floats = [one for one in trials if one.verdict == verdict and one.built.candidate.dialect == "float"]
     rivals = [] if recipe.even_if_slower else floats
     if recipe.prefer == "accuracy":
-        worthwhile = [one for one in (*passing, *rivals) if one.speed.ratio is not None and one.speed.ratio > 1]
+        worthwhile = [one for one in (*passing, *rivals) if one.ratio > 1]
         return min(worthwhile or passing, key=_loss)
     factor = MARGIN if recipe.prefer == "balanced" else 1.0
     pick, rival = _fastest(passing, factor), fastest_float(rivals)
-    if rival is None or pick.speed.p50_ms * factor <= rival.speed.p50_ms:
+    if rival is None or pick.p50_ms * factor <= rival.p50_ms:
         return pick
     return rival
 
@@ -47,7 +47,7 @@ def pick_best(trials: list[Trial], recipe: BuildRecipe) -> Trial:
 def fastest_float(trials: Iterable[Trial]) -> Trial | None:
     """The fastest float engine, which an INT8 engine would replace."""
     floats = [one for one in trials if one.built.candidate.dialect == "float"]
-    return min(floats, key=lambda one: one.speed.p50_ms, default=None)
+    return min(floats, key=lambda one: one.p50_ms, default=None)
 
 
 def by_speed(trials: Iterable[Trial]) -> Iterator[Trial]:
@@ -63,7 +63,7 @@ def _fastest(trials: list[Trial], factor: float) -> Trial:
     """The fastest; a later one must be `factor` times as fast as an earlier one."""
     pick = trials[0]
     for one in trials[1:]:
-        if one.speed.p50_ms * factor < pick.speed.p50_ms:
+        if one.p50_ms * factor < pick.p50_ms:
             pick = one
     return pick
 

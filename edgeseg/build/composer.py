@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from edgeseg.backends import Engine
 from edgeseg.build.calibrate import calibrate
-from edgeseg.build.candidates import Built, Candidate, Quantization, build_candidate, plan
+from edgeseg.build.candidates import Built, Candidate, Quantization, build_candidate, depthwise_convs, plan
 from edgeseg.build.choice import pick_best
 from edgeseg.build.gate import check_limits, gate_frames, golden_frame
 from edgeseg.build.judging import Court
@@ -118,10 +118,16 @@ def _build_all(
     """
     built, refused = [], []
     for index, candidate in enumerate(candidates):
-        on_progress(0.45 + 0.05 * index / len(candidates), f"build {candidate.name}")
+        if candidate.spare_depthwise and not depthwise_convs(prepared):
+            continue
+
+        def tell(share: float, phase: str = "", index: int = index, name: str = candidate.name) -> None:
+            on_progress(0.45 + 0.05 * (index + share) / len(candidates), f"build {name}{phase and f': {phase}'}")
+
+        tell(0.0)
         try:
             quantization = quantizations.get(candidate.dialect)
-            built.append(build_candidate(candidate, prepared, quantization, recipe.upsample, folder))
+            built.append(build_candidate(candidate, prepared, quantization, recipe, folder, tell))
         except (ModelFileError, EngineMismatch) as error:
             if candidate.is_baseline:
                 raise
@@ -137,7 +143,10 @@ def _build_all(
 def _write_measurements(pick: Trial, report: BuildReport, recipe: BuildRecipe) -> None:
     """Put what was measured, on what, and the engine's answer to the golden frame, beside it and onto its card."""
     engine = pick.built.engine
-    frame = golden_frame(engine.card)
+    golden = {}
+    if pick.session is not None:
+        frame = golden_frame(engine.card)
+        golden = {"golden": write_golden(engine.path, frame[0], pick.session.infer(frame)[0].astype(np.uint8))}
     measured = {
         **engine.card.measured,
         "gate": msgspec.to_builtins(report.gate),
@@ -146,7 +155,7 @@ def _write_measurements(pick: Trial, report: BuildReport, recipe: BuildRecipe) -
         "attempts": report.attempts,
         "device": report.device,
         "data": recipe.data,
-        "golden": write_golden(engine.path, frame[0], pick.session.infer(frame)[0].astype(np.uint8)),
+        **golden,
     }
     write_card(engine.path, msgspec.structs.replace(engine.card, measured=measured))
 

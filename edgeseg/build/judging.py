@@ -123,7 +123,7 @@ class Court:
             return []
         leads: dict[str, Trial] = {}
         for one in by_speed(failed):
-            if pick.verdict == "fail" or one.speed.p50_ms * MARGIN < pick.speed.p50_ms:
+            if pick.verdict == "fail" or one.p50_ms * MARGIN < pick.p50_ms:
                 leads.setdefault(one.built.candidate.dialect, one)
         return list(leads.values())
 
@@ -148,7 +148,7 @@ class Court:
         return repair
 
     def _build_and_judge(self, candidate: Candidate, quantization: Quantization, judge: Judge) -> Judged:
-        built = build_candidate(candidate, self.prepared, quantization, self.recipe.upsample, self.folder)
+        built = build_candidate(candidate, self.prepared, quantization, self.recipe, self.folder)
         return judge_engine(judge, built, self.recipe)
 
     def _follow(self, judged: list[Judged], best: Judged, judge: Judge) -> list[Judged]:

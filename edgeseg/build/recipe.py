@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.card import PixelFormat, Precision, Preprocess, Resize, Upsample
 from edgeseg.catalog import DEFAULT_MODEL
 from edgeseg.errors import UsageError
@@ -65,6 +66,7 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         output: Tensor that holds the logits, where a graph has several outputs.
         threshold: For one channel: class 1 is above it.
         resize: How frames get to the network's size.
+        tensorrt: Options of TensorRT and TensorRT-RTX.
     """
 
     model: str = DEFAULT_MODEL
@@ -99,6 +101,7 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     output: str | None = None
     threshold: float | None = None
     resize: Resize | None = None
+    tensorrt: TensorRtOptions = TensorRtOptions()
 
 
 def preprocess_of(recipe: BuildRecipe) -> Preprocess:

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from edgeseg.backends import Engine, Session, open_backend
 from edgeseg.backends.session import Output
+from edgeseg.backends.tensorrt.layers import layers_path
 from edgeseg.card import card_path
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError, nearest
 from edgeseg.files import engines_folder, sha256_file, write_bytes
@@ -223,5 +224,5 @@ def write_golden(engine: Path, frame: npt.NDArray[np.uint8], class_map: npt.NDAr
 
 
 def files_of(engine: Path) -> list[Path]:
-    """All files of one engine."""
-    return [engine, card_path(engine), *golden_paths(engine)]
+    """All files of one engine that there are."""
+    return [path for path in (engine, card_path(engine), *golden_paths(engine), layers_path(engine)) if path.is_file()]

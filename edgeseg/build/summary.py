@@ -108,7 +108,7 @@ def _row(one: Trial, *, picked: bool, rival: Trial | None) -> CandidateReport:
     built = one.built
     slow = ""
     if rival is not None and not picked and one.verdict == "pass":
-        slow = f"; does not pay, {rival.built.candidate.name} takes {rival.speed.p50_ms:.2f} ms"
+        slow = f"; does not pay, {rival.built.candidate.name} takes {rival.p50_ms:.2f} ms"
     return msgspec.structs.replace(
         refused_row(built.candidate, one.reason + slow),
         verdict=one.verdict,
@@ -126,7 +126,7 @@ def _row(one: Trial, *, picked: bool, rival: Trial | None) -> CandidateReport:
 def _rival(one: Trial, trials: list[Trial]) -> Trial | None:
     """The float engine that an INT8 engine is not clearly faster than."""
     rival = fastest_float(trials)
-    if one.built.quantization is None or rival is None or one.speed.p50_ms * MARGIN < rival.speed.p50_ms:
+    if one.built.quantization is None or rival is None or one.p50_ms * MARGIN < rival.p50_ms:
         return None
     return rival
 
@@ -146,10 +146,10 @@ def _warnings(pick: Trial, trials: list[Trial], recipe: BuildRecipe) -> tuple[st
         warnings.append(f"The engine is kept unmeasured: {pick.reason}.")
     int8 = [one for one in trials if one.built.quantization is not None and one.verdict == pick.verdict]
     if recipe.precision == "int8" and pick.built.quantization is None and int8:
-        fastest = min(int8, key=lambda one: one.speed.p50_ms)
+        fastest = min(int8, key=lambda one: one.p50_ms)
         why = "it loses less" if recipe.prefer == "accuracy" else "INT8 does not pay here"
         warnings.append(
-            f"{pick.built.candidate.name} was picked in the place of INT8, {why}: {pick.speed.p50_ms:.2f} ms against "
-            f"{fastest.speed.p50_ms:.2f} ms of {fastest.built.candidate.name}."
+            f"{pick.built.candidate.name} was picked in the place of INT8, {why}: {pick.p50_ms:.2f} ms against "
+            f"{fastest.p50_ms:.2f} ms of {fastest.built.candidate.name}."
         )
     return tuple(warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,10 +31,20 @@ class Judged:
 
 @dataclass(frozen=True)
 class Trial(Judged):
-    """An engine that was gated and timed, still open."""
+    """An engine that was gated and timed, still open; without session and speed where it can't run here."""
 
-    session: Session
-    speed: Speed
+    session: Session | None
+    speed: Speed | None
+
+    @property
+    def p50_ms(self) -> float:
+        """Median time of a call; without end where it is not known."""
+        return self.speed.p50_ms if self.speed is not None else math.inf
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast as the baseline it is; 0 where that is not known."""
+        return (self.speed.ratio or 0.0) if self.speed is not None else 0.0
 
 
 def open_judge(baseline: Built, frames: GateFrames, recipe: BuildRecipe) -> Judge:
@@ -44,7 +55,10 @@ def open_judge(baseline: Built, frames: GateFrames, recipe: BuildRecipe) -> Judg
 
 
 def judge_engine(judge: Judge, built: Built, recipe: BuildRecipe) -> Judged:
-    """Gate one engine against the baseline."""
+    """Gate one engine against the baseline; one that can't run here stays unmeasured."""
+    backend = built.candidate.backend
+    if obstacle := backend.obstacle():
+        return Judged(built, Gate(kind="none", frames=0), "unmeasured", f"{backend.name} can't run here: {obstacle}")
     with built.candidate.backend.load(built.engine) as session:
         gate = judge.gate(session)
     return Judged(built, gate, *verdict_of(gate, recipe))
@@ -67,13 +81,14 @@ def time_all(
         seconds: Of timing together.
         on_round: Told the share done, 0 to 1.
     """
-    sessions = [stack.enter_context(one.built.candidate.backend.load(one.built.engine)) for one in judged]
+    running = [one for one in judged if not one.built.candidate.backend.obstacle()]
+    sessions = [stack.enter_context(one.built.candidate.backend.load(one.built.engine)) for one in running]
     times = _time(sessions, frames, seconds, on_round)
-    baseline = next(own for one, own in zip(judged, times, strict=True) if one.built.candidate.is_baseline)
-    return [
-        Trial(one.built, one.gate, one.verdict, one.reason, session, _speed(own, baseline))
-        for one, session, own in zip(judged, sessions, times, strict=True)
-    ]
+    baseline = next(own for one, own in zip(running, times, strict=True) if one.built.candidate.is_baseline)
+    found = {
+        id(one): (session, _speed(own, baseline)) for one, session, own in zip(running, sessions, times, strict=True)
+    }
+    return [Trial(one.built, one.gate, one.verdict, one.reason, *found.get(id(one), (None, None))) for one in judged]
 
 
 def _time(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from edgeseg.backends.table import BACKENDS
 from edgeseg.device import Device
 from edgeseg.doctor.check import Check
-from edgeseg.doctor.engines import check_backend, check_library
+from edgeseg.doctor.engines import check_backend
 from edgeseg.doctor.installed import (
     check_core,
     check_data,
@@ -21,9 +21,6 @@ from edgeseg.files import cache_folder, engines_folder
 
 __all__ = ["Check", "examine", "working_backends"]
 
-#: Engine libraries that are told where they are installed, each with something that its type stubs lack.
-LIBRARIES = {"tensorrt": "Builder", "tensorrt_rtx": "Builder"}
-
 
 def examine(device: Device) -> Iterator[Check]:
     """Look at everything in turn. Nothing is changed, and nothing that is broken raises."""
@@ -31,7 +28,6 @@ def examine(device: Device) -> Iterator[Check]:
     yield check_int8(device)
     yield check_memory(device)
     yield from (check_backend(name) for name in BACKENDS if name != "fake")
-    yield from (check for name, attribute in LIBRARIES.items() if (check := check_library(name, attribute)))
     yield check_core()
     yield check_opencv()
     yield check_graph_tools()

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
 import signal
 import tempfile
 from collections.abc import Callable
-from importlib import util
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
-from edgeseg import __version__
 from edgeseg.backends.base import Backend, EngineOptions
-from edgeseg.backends.table import BACKENDS, open_backend
+from edgeseg.backends.table import open_backend
 from edgeseg.card import Card
 from edgeseg.doctor.check import Check, first_line
 from edgeseg.errors import EngineMismatch, MissingDependency
 from edgeseg.labels import voc_palette
 
-__all__ = ["check_backend", "check_library", "probe_backend", "run_probe"]
+__all__ = ["check_backend", "probe_backend", "run_probe"]
 
 #: The smallest graph with an INT8 convolution: class 1 where a pixel's blue is above its red.
 PROBE = """<ir_version: 8, opset_import: ["" : 17]>
 probe (float[1,3,8,16] pixels) => (float[1,2,8,16] logits)
-<float one = {1.0}, uint8 middle = {128}, int8[2,3,1,1] bytes = {0, 0, 0, 1, 0, -1},
- int8 zero = {0}, float step = {4.0}> {
-  pixels_bytes = QuantizeLinear(pixels, one, middle)
-  pixels_float = DequantizeLinear(pixels_bytes, one, middle)
+<float one = {1.0}, int8[2,3,1,1] bytes = {0, 0, 0, 1, 0, -1}, int8 zero = {0}, float step = {4.0}> {
+  pixels_bytes = QuantizeLinear(pixels, one, zero)
+  pixels_float = DequantizeLinear(pixels_bytes, one, zero)
   weights = DequantizeLinear(bytes, one, zero)
   difference = Conv(pixels_float, weights)
-  difference_bytes = QuantizeLinear(difference, step, middle)
-  logits = DequantizeLinear(difference_bytes, step, middle)
+  difference_bytes = QuantizeLinear(difference, step, zero)
+  logits = DequantizeLinear(difference_bytes, step, zero)
 }"""
 
 
@@ -71,21 +67,24 @@ def _answer(sender: Connection, probe: Callable[[str], Check], name: str) -> Non
 
 
 def probe_backend(name: str) -> Check:
-    """Build and run the probe graph on a backend, and tell how that went."""
+    """Build the probe graph on a backend, run it where that can be done here, and tell how that went."""
     title = f"backend {name}"
     try:
         backend = open_backend(name)
         with tempfile.TemporaryDirectory() as folder:
             run_probe(backend, Path(folder))
+        obstacle = backend.obstacle()
     except MissingDependency as error:
         return Check(title, "missing", error.message, error.hint)
     except Exception as error:  # Whatever a broken library raises is the answer.
         return Check(title, "fails", first_line(error), _reinstall(name))
+    if obstacle:
+        return Check(title, "warning", f"{backend.version()}, built an INT8 graph and can't run it: {obstacle}")
     return Check(title, "ok", f"{backend.version()}, built and ran an INT8 graph")
 
 
 def run_probe(backend: Backend, folder: Path) -> None:
-    """Build the probe graph into `folder`, run it, and compare with numpy.
+    """Build the probe graph into `folder`, run it where that can be done here, and compare with numpy.
 
     Raises:
         EngineMismatch: The class map is not the one that the graph stands for.
@@ -101,26 +100,14 @@ def run_probe(backend: Backend, folder: Path) -> None:
     source = folder / "probe.onnx"
     save_graph(attach_head_and_tail(graph, head=backend.head, tail=backend.tail, upsample="none"), source)
     engine = backend.build(source, folder / f"engine{backend.suffix}", EngineOptions())
+    if backend.obstacle():
+        return
     # Multiples of 16, because the graph rounds differences to multiples of 4.
     frames = np.random.default_rng(0).integers(0, 16, (1, 8, 16, 3), np.uint8) * np.uint8(16)
     with backend.load(engine) as session:
         class_map = session.infer(frames)
     if not np.array_equal(class_map, frames[..., 0] > frames[..., 2]):
         raise EngineMismatch("It gives a wrong class map for a known graph.")
-
-
-def check_library(name: str, attribute: str) -> Check | None:
-    """An engine library that no backend uses yet; None where it is not installed, or only its type stubs are."""
-    if name in BACKENDS or util.find_spec(name) is None:
-        return None
-    try:
-        module = importlib.import_module(name)
-    except Exception as error:
-        return Check(name, "fails", f"can't be imported: {first_line(error)}")
-    if not hasattr(module, attribute):
-        return None
-    version = getattr(module, "__version__", "of unknown version")
-    return Check(name, "ok", f"{version} is installed; edgeseg {__version__} has no backend for it")
 
 
 def _reinstall(name: str) -> str:

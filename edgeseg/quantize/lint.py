@@ -1,4 +1,4 @@
-"""What TensorRT's parser refuses, or takes and computes wrongly, found without TensorRT."""
+"""What TensorRT's parser refuses, or takes and computes wrongly or slowly, found without TensorRT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Finding", "lint_tensorrt"]
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 #: Axis of the output channels in the weights.
 WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1}
-RESIZE_MODES = ("linear", "nearest")
+RESIZE_MODES = ("linear", "nearest", "cubic")
 RESIZE_COORDINATES = ("align_corners", "asymmetric", "half_pixel", "pytorch_half_pixel")
 
 
@@ -111,7 +111,7 @@ def _resize(node: ir.Node) -> Iterator[str]:
     mode = node.attributes.get_string("mode", "nearest")
     coordinates = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
     if mode not in RESIZE_MODES or coordinates not in RESIZE_COORDINATES:
-        possible = f"{' or '.join(RESIZE_MODES)} with {', '.join(RESIZE_COORDINATES)}"
+        possible = f"{', '.join(RESIZE_MODES)} with {', '.join(RESIZE_COORDINATES)}"
         yield f"It resizes by {mode} with {coordinates}; possible is {possible}."
 
 

@@ -47,7 +47,7 @@ def write_engines(folder: Path, size_hw: tuple[int, int]) -> Engine:
         if dialect != "float":
             how = Quantization(first_recipe(recipe, require_card(prepared), dialect), ranges)
         candidate = Candidate(backend, "int8" if how else "fp32", dialect, "candidate")
-        path = build_candidate(candidate, prepared, how, recipe.upsample, folder).engine.path
+        path = build_candidate(candidate, prepared, how, recipe, folder).engine.path
         card_path(path).rename(card_path(folder / f"{dialect}.onnx"))
         path.rename(folder / f"{dialect}.onnx")
         path.parent.rmdir()

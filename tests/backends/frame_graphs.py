@@ -8,7 +8,7 @@ import msgspec
 import onnx
 import onnx_ir as ir
 
-from edgeseg.card import Card, Dialect, PixelFormat, Preprocess
+from edgeseg.card import Card, Dialect, Head, PixelFormat, Preprocess
 from edgeseg.graph.attach import attach_head_and_tail
 from edgeseg.graph.io import save_graph, set_card
 from edgeseg.labels import voc_palette
@@ -39,10 +39,11 @@ def write_frame_graph(
     pixel_format: PixelFormat = "bgr",
     prepared: onnx.ModelProto | None = None,
     dialect: Dialect = "float",
+    head: Head = "dequantize",
 ) -> Path:
     """The tiny network with head and tail; its class map is that of the logits, grown by nearest neighbour."""
     model = ir.from_proto(prepared or tiny_prepared(*size_hw, batch=batch, seed=SEED))
     own = card(size_hw, batch=batch, pixel_format=pixel_format)
     set_card(model, msgspec.structs.replace(own, dialect=dialect))
-    save_graph(attach_head_and_tail(model, head="dequantize", upsample="none"), path)
+    save_graph(attach_head_and_tail(model, head=head, upsample="none"), path)
     return path

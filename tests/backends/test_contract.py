@@ -14,12 +14,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgeseg.backends import BACKENDS, Backend, Engine, EngineOptions, Session, Ticket, open_backend
+from edgeseg.backends import BACKENDS, Backend, Engine, EngineOptions, Session, Ticket
 from edgeseg.card import PixelFormat
-from edgeseg.errors import EdgesegError, EngineMismatch, MissingDependency, ModelFileError, UsageError
+from edgeseg.errors import EdgesegError, EngineMismatch, ModelFileError, UsageError
 
 pytest.importorskip("onnx_ir")
 from tests.backends.frame_graphs import SIZE, write_frame_graph
+from tests.engines import runnable
 from tests.graphs import CLASSES
 
 #: So large that one array stands out among Python's small objects.
@@ -28,10 +29,7 @@ LARGE = (384, 512)
 
 @pytest.fixture(params=BACKENDS, scope="module")
 def backend(request: pytest.FixtureRequest) -> Backend:
-    try:
-        return open_backend(request.param)
-    except MissingDependency as error:
-        pytest.skip(error.message)
+    return runnable(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +51,7 @@ def build(
     batch: int = 1,
     pixel_format: PixelFormat = "bgr",
 ) -> Engine:
-    graph = write_frame_graph(folder / "graph.onnx", size_hw, batch=batch, pixel_format=pixel_format)
+    graph = write_frame_graph(folder / "graph.onnx", size_hw, batch=batch, pixel_format=pixel_format, head=backend.head)
     built = backend.build(graph, folder / f"engine{backend.suffix}", EngineOptions())
     return Engine.open(built.path)
 

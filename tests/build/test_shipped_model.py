@@ -27,11 +27,12 @@ from edgeseg.cli import main
 from edgeseg.data.calibration import open_frames
 from edgeseg.data.labelled import find_data_set, open_labelled
 from edgeseg.data.resize import resize_frame
-from edgeseg.errors import EdgesegError, MissingDependency, UsageError
+from edgeseg.errors import MissingDependency, UsageError
 from edgeseg.evaluate import evaluate_session
 from edgeseg.graph.io import graph_card, graph_sha256, load_graph
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.ranges import check_ranges, load_ranges
+from tests.engines import runnable
 
 #: Points of mIoU on CamVid val that each promises.
 MODELS = {
@@ -80,12 +81,8 @@ def test_all_that_is_shipped_is_tested() -> None:
 
 
 def float_engine(prepared: ir.Model, name: str, folder: Path) -> Engine:
-    try:
-        backend = open_backend(name)
-    except EdgesegError as error:
-        pytest.skip(error.message)
-    candidate = Candidate(backend, "fp32", "float", "candidate")
-    return build_candidate(candidate, prepared, None, "full", folder).engine
+    candidate = Candidate(runnable(name), "fp32", "float", "candidate")
+    return build_candidate(candidate, prepared, None, BuildRecipe(upsample="full"), folder).engine
 
 
 @pytest.mark.parametrize("source", ["camvid", "demo://bikes"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,104 +15,18 @@ from onnx import TensorProto, helper
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.lint import Finding, lint_tensorrt
 from tests.graphs import GraphMaker
-from tests.quantize.tiny import as_prepared, constant, node, prepared, ranges
+from tests.quantize.broken import BROKEN, Broken
+from tests.quantize.tiny import as_prepared, prepared, ranges
 
 
-def _set(model: ir.Model, name: str, index: int, array: np.ndarray) -> None:
-    """Put another constant at an input of the node `name`."""
-    value = ir.Value(name=f"{name}.{index}.changed", const_value=ir.tensor(array))
-    value.dtype = ir.DataType.from_numpy(array.dtype)
-    node(model, name).replace_input_with(index, value)
-
-
-def _shift_zero_point(model: ir.Model) -> None:
-    _set(model, "t3_QuantizeLinear", 2, np.int8(3))
-
-
-def _shift_only_dequantize(model: ir.Model) -> None:
-    _set(model, "t3_DequantizeLinear", 2, np.int8(-1))
-
-
-def _zero_scale(model: ir.Model) -> None:
-    _set(model, "t3_QuantizeLinear", 1, np.float32(0))
-
-
-def _scale_per_channel_of_an_activation(model: ir.Model) -> None:
-    _set(model, "t5_QuantizeLinear", 1, np.full(32, 0.1, np.float32))
-
-
-def _scale_of_one_weight_channel(model: ir.Model) -> None:
-    scales = constant(node(model, "w4_DequantizeLinear").inputs[1]).copy()
-    scales[3] = np.nan
-    _set(model, "w4_DequantizeLinear", 1, scales)
-
-
-def _axis_of_weights(model: ir.Model) -> None:
-    node(model, "w4_DequantizeLinear").attributes["axis"] = ir.AttrInt64("axis", 1)
-
-
-def _unsigned(model: ir.Model) -> None:
-    _set(model, "t3_QuantizeLinear", 2, np.uint8(0))
-
-
-def _integer_bias(model: ir.Model) -> None:
-    conv = next(one for one in model.graph if one.op_type == "Conv" and len(one.inputs) == 3)
-    scale, zero = (ir.Value(name=name, const_value=ir.tensor(array)) for name, array in
-                   (("bias.scale", np.full(8, 1e-4, np.float32)), ("bias.zero", np.zeros(8, np.int32))))  # fmt: skip
-    zero.dtype = ir.DataType.INT32
-    whole = ir.Value(name="bias.whole", const_value=ir.tensor(np.arange(8, dtype=np.int32)))
-    dequantize = ir.node("DequantizeLinear", [whole, scale, zero], {"axis": 0}, name="bias_DequantizeLinear")
-    model.graph.insert_before(conv, dequantize)
-    conv.replace_input_with(2, dequantize.outputs[0])
-
-
-def _scale_of_one_concat_input(model: ir.Model) -> None:
-    concat = next(one for one in model.graph if one.op_type == "Concat")
-    maker = concat.inputs[0].producer() if concat.inputs[0] is not None else None
-    assert maker is not None
-    _set(model, maker.name or "", 1, np.float32(0.5))
-
-
-def _cubic(model: ir.Model) -> None:
-    resize = next(one for one in model.graph if one.op_type == "Resize")
-    resize.attributes["mode"] = ir.AttrString("mode", "cubic")
-
-
-def _crop_and_resize(model: ir.Model) -> None:
-    resize = next(one for one in model.graph if one.op_type == "Resize")
-    mode = "coordinate_transformation_mode"
-    resize.attributes[mode] = ir.AttrString(mode, "tf_crop_and_resize")
-
-
-@pytest.mark.parametrize(
-    ("breaks", "rule", "where", "message"),
-    [
-        pytest.param(_shift_zero_point, "zero-point", "t3_QuantizeLinear", "not zero", id="a zero point of 3"),
-        pytest.param(_shift_only_dequantize, "zero-point", "t3_DequantizeLinear", "not zero", id="one of -1"),
-        pytest.param(_zero_scale, "scale", "t3_QuantizeLinear", "must be positive", id="a scale of 0"),
-        pytest.param(_scale_of_one_weight_channel, "scale", "w4_DequantizeLinear", "positive", id="one channel's NaN"),
-        pytest.param(
-            _scale_per_channel_of_an_activation, "axis", "t5_QuantizeLinear", "32 scales", id="scales per channel"
-        ),
-        pytest.param(_axis_of_weights, "axis", "w4_DequantizeLinear", "on axis 0", id="weights scaled along the input"),
-        pytest.param(_unsigned, "type", "t3_QuantizeLinear", "uint8", id="bytes without sign"),
-        pytest.param(_integer_bias, "type", "bias_DequantizeLinear", "biases in float", id="a bias in int32"),
-        pytest.param(
-            _scale_of_one_concat_input, "concat-scales", "n16", "must be equal", id="concat of unequal scales"
-        ),
-        pytest.param(_cubic, "resize", "n15", "resizes by cubic", id="a cubic resize"),
-        pytest.param(_crop_and_resize, "resize", "n15", "tf_crop_and_resize", id="a cropping resize"),
-    ],
-)
-def test_a_broken_rule_is_found_where_it_is(
-    breaks: Callable[[ir.Model], None], rule: str, where: str, message: str
-) -> None:
+@pytest.mark.parametrize("broken", BROKEN, ids=[one.id for one in BROKEN])
+def test_a_broken_rule_is_found_where_it_is(broken: Broken) -> None:
     model = quantize_onnx(prepared(), ranges(), dialect="s8-sym")
     assert lint_tensorrt(model) == []
-    breaks(model)
+    broken.breaks(model)
     found = lint_tensorrt(model)
-    assert [(one.rule, one.node) for one in found] == [(rule, where)]
-    assert message in found[0].message
+    assert [(one.rule, one.node) for one in found] == [(broken.rule, broken.where)]
+    assert broken.message in found[0].message
 
 
 @pytest.mark.parametrize("dialect", ["u8-asym", "u8-asym-reduced"])

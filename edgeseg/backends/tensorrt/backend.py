@@ -1,0 +1,121 @@
+"""TensorRT and TensorRT-RTX as backends."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgeseg.backends.base import Backend, Engine, EngineOptions
+from edgeseg.backends.session import Output, Session
+from edgeseg.backends.tensorrt.layers import layers_path
+from edgeseg.backends.tensorrt.library import Name, open_library
+from edgeseg.backends.tensorrt.parent import build_plan
+from edgeseg.backends.tensorrt.request import Answer, Request
+from edgeseg.card import Card, Precision
+from edgeseg.device.cuda import open_cuda
+from edgeseg.errors import MissingDependency
+from edgeseg.files import cache_folder, write_bytes
+
+__all__ = ["TensorRt", "TensorRtRtx"]
+
+
+class TensorRt(Backend):
+    """TensorRT 8.5 to 11, as it comes with JetPack."""
+
+    name: Name = "tensorrt"
+    suffix = ".engine"
+    dialects = ("s8-sym",)
+    floats = ("fp16", "fp32")
+    rest: Precision = "fp16"
+    spares_depthwise = True
+    head = "cast"
+
+    def __init__(self) -> None:
+        self._library = open_library(self.name)
+        self.typed = "strong typing" in self._library.can
+
+    def version(self) -> str:
+        return self._library.version
+
+    def obstacle(self) -> str:
+        """See `Backend.obstacle`."""
+        try:
+            open_cuda()
+        except MissingDependency as error:
+            return error.message.rstrip(".")
+        return ""
+
+    def build(
+        self,
+        graph: Path,
+        out: Path,
+        options: EngineOptions,
+        on_progress: Callable[[float, str], None] = lambda *_: None,
+    ) -> Engine:
+        """See `Backend.build`. It happens in a process of its own, and what became of each layer is kept beside it."""
+        from edgeseg.backends.onnx_file import read_frame_graph
+
+        self._check_options(options)
+        _, card = read_frame_graph(graph)
+        with tempfile.TemporaryDirectory(prefix=".tensorrt-", dir=out.parent) as folder:
+            own = Path(folder)
+            request = Request(
+                library=self.name,
+                graph=str(graph),
+                plan=str(own / "plan"),
+                log=str(own / "log"),
+                timing_cache=str(own / "timing"),
+                precisions=() if self.typed else self._flags(options, card),
+                options=options.tensorrt,
+            )
+            known = self._timing_cache()
+            if known.is_file():
+                shutil.copyfile(known, request.timing_cache)
+            answer = build_plan(request, on_progress)
+            with contextlib.suppress(OSError):  # Kernels that are timed again cost time alone.
+                write_bytes(known, Path(request.timing_cache).read_bytes())
+            write_bytes(layers_path(out), b"".join(msgspec.json.encode(layer) + b"\n" for layer in answer.layers))
+            return self._keep(out, Path(request.plan).read_bytes(), card, options, _execution(options, answer))
+
+    def load(self, engine: Engine, output: Output = "class_map") -> Session:
+        """See `Backend.load`."""
+        self._check_engine(engine)
+        raise MissingDependency(f"{self.name} can't run engines here: {self.obstacle()}.")
+
+    def _flags(self, options: EngineOptions, card: Card) -> tuple[str, ...]:
+        """Builder flags by which a library without strong typing honours what the graph says."""
+        floats = ("FP16",) if options.precision == "fp16" else ()
+        return floats if card.dialect == "float" else ("INT8", *floats)
+
+    def _timing_cache(self) -> Path:
+        """Times of kernels are those of one version on one GPU."""
+        try:
+            device = open_cuda().device
+            gpu = f"{device.name}-{device.compute_capability}".replace(" ", "-").replace("/", "-")
+        except MissingDependency:
+            gpu = "no-gpu"
+        return cache_folder() / "timing" / f"{self.name}-{self.version()}-{gpu}"
+
+
+class TensorRtRtx(TensorRt):
+    """TensorRT-RTX, for GeForce RTX and its like; it builds without a GPU too."""
+
+    name: Name = "tensorrt-rtx"
+
+
+def _execution(options: EngineOptions, answer: Answer) -> dict[str, Any]:
+    """What the library made of a graph; `convolutions` counts them by the type that they read."""
+    ran = Counter(layer.inputs[0].dtype for layer in answer.layers if layer.convolves and layer.inputs)
+    return {
+        "precision": options.precision,
+        "layers": len(answer.layers),
+        "convolutions": dict(sorted(ran.items())),
+        "build_seconds": round(answer.seconds, 3),
+    }

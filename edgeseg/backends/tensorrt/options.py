@@ -1,0 +1,32 @@
+"""How TensorRT builds, beyond what stands in the graph."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+__all__ = ["TensorRtOptions"]
+
+
+class TensorRtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How TensorRT builds, beyond what stands in the graph. None leaves a choice to the library.
+
+    Attributes:
+        workspace_mib: Memory that a layer may use while it runs.
+        optimization_level: 0 to 5, how long the build searches.
+        hardware: `ampere-plus` for an engine that all GPUs from Ampere on can load, `same-compute-capability` for those
+            of this one's; slower.
+        any_version: Later versions of the library can load the engine; slower.
+        dla_core: The deep learning accelerator to use, with the GPU for what it can't do.
+        sparse: Use that weights are 2:4 sparse, where they are.
+        timeout_s: Seconds after which a build is given up.
+    """
+
+    workspace_mib: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
+    hardware: Literal["none", "ampere-plus", "same-compute-capability"] = "none"
+    any_version: bool = False
+    dla_core: Annotated[int, msgspec.Meta(ge=0, le=3)] | None = None
+    sparse: bool = False
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0

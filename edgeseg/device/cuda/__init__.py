@@ -1,0 +1,38 @@
+"""CUDA from Python, by whichever binding is installed."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from edgeseg.device.cuda.base import Cuda, CudaDevice, CudaError
+from edgeseg.errors import MissingDependency
+
+__all__ = ["Cuda", "CudaDevice", "CudaError", "open_cuda"]
+
+
+@cache
+def open_cuda() -> Cuda:
+    """The first GPU, through cuda-python, or through pycuda where only that is there.
+
+    Raises:
+        MissingDependency: No binding is installed, or CUDA finds no GPU or driver.
+    """
+    from edgeseg.device.cuda.cuda_python import CudaPython
+    from edgeseg.device.cuda.through_pycuda import PyCuda
+
+    try:
+        for binding in (CudaPython, PyCuda):
+            try:
+                return binding()
+            except ModuleNotFoundError as error:
+                if error.name not in binding.packages:
+                    raise
+    except (CudaError, ImportError, OSError, RuntimeError) as error:
+        why = error.message if isinstance(error, CudaError) else str(error)
+        raise MissingDependency(
+            f"CUDA can't be used: {why}", hint="It needs an NVIDIA GPU and its driver: nvidia-smi tells (PCs)."
+        ) from error
+    raise MissingDependency(
+        "There is no Python package for CUDA.",
+        hint="Install it: pip install 'edgeseg[tensorrt]', on JetPack 6: pip install 'cuda-python~=12.6'",
+    )

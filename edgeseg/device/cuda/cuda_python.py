@@ -1,0 +1,166 @@
+"""CUDA through NVIDIA's cuda-python, in the old layout of its modules and the new one."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeseg.device.cuda.base import Cuda, CudaDevice, CudaError, UInt8, failure
+
+__all__ = ["CudaPython"]
+
+CTYPES: dict[type[Any], type[Any]] = {
+    np.uintp: ctypes.c_void_p,
+    np.int32: ctypes.c_int32,
+    np.uint32: ctypes.c_uint32,
+    np.float32: ctypes.c_float,
+}
+
+
+class CudaPython(Cuda):
+    """The runtime API, and of the driver API what kernels need. Both share the primary context.
+
+    Raises:
+        ModuleNotFoundError: cuda-python is not installed.
+        CudaError: There is no GPU, or no driver.
+    """
+
+    packages = ("cuda", "cuda.bindings", "cuda.cudart")
+
+    def __init__(self) -> None:
+        try:
+            self._runtime: Any = importlib.import_module("cuda.bindings.runtime")
+            self._driver_name = "cuda.bindings.driver"
+        except ModuleNotFoundError as error:
+            if error.name not in ("cuda", "cuda.bindings"):
+                raise
+            self._runtime = importlib.import_module("cuda.cudart")
+            self._driver_name = "cuda.cuda"
+        version = getattr(importlib.import_module(self._driver_name.rpartition(".")[0]), "__version__", "")
+        self.binding = f"cuda-python {version}".strip()
+        self._modules: list[Any] = []
+        self._call("cudaSetDevice", 0)
+        told = self._call("cudaGetDeviceProperties", 0)
+        self.device = CudaDevice(
+            name=told.name.decode(),
+            compute_capability=f"{told.major}.{told.minor}",
+            memory_bytes=told.totalGlobalMem,
+            integrated=bool(told.integrated),
+            maps_host_memory=bool(told.canMapHostMemory),
+        )
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        """Call the runtime; its value, once its status was looked at."""
+        status, *values = getattr(self._runtime, name)(*arguments)
+        if int(status):
+            said = self._runtime.cudaGetErrorString(status)[1].decode()
+            self._runtime.cudaGetLastError()
+            raise failure(name, int(status), said)
+        return values[0] if values else None
+
+    def _drive(self, name: str, *arguments: Any) -> Any:
+        """Call the driver API, whose module is loaded for kernels alone."""
+        driver = importlib.import_module(self._driver_name)
+        status, *values = getattr(driver, name)(*arguments)
+        if int(status):
+            raise failure(name, int(status), driver.cuGetErrorString(status)[1].decode())
+        return values[0] if values else None
+
+    def free_bytes(self) -> int:
+        status, free, _ = self._runtime.cudaMemGetInfo()
+        if int(status):
+            raise failure("cudaMemGetInfo", int(status), str(status))
+        return int(free)
+
+    def allocate(self, size: int) -> int:
+        return int(self._call("cudaMalloc", size))
+
+    def free(self, address: int) -> None:
+        self._call("cudaFree", address)
+
+    def pinned(self, size: int, *, mapped: bool) -> UInt8:
+        kind = self._runtime.cudaHostAllocMapped if mapped else self._runtime.cudaHostAllocDefault
+        pointer = int(self._call("cudaHostAlloc", size, kind))
+        memory = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(pointer))
+        memory[:] = 0
+        return memory
+
+    def free_pinned(self, memory: UInt8) -> None:
+        self._call("cudaFreeHost", memory.ctypes.data)
+
+    def address_of(self, memory: UInt8) -> int:
+        return int(self._call("cudaHostGetDevicePointer", memory.ctypes.data, 0))
+
+    def to_device(self, address: int, memory: UInt8, stream: int) -> None:
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._call("cudaMemcpyAsync", address, memory.ctypes.data, memory.nbytes, kind, stream)
+
+    def to_host(self, memory: UInt8, address: int, stream: int) -> None:
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._call("cudaMemcpyAsync", memory.ctypes.data, address, memory.nbytes, kind, stream)
+
+    def create_stream(self) -> int:
+        return int(self._call("cudaStreamCreateWithFlags", self._runtime.cudaStreamNonBlocking))
+
+    def destroy_stream(self, stream: int) -> None:
+        self._call("cudaStreamDestroy", stream)
+
+    def create_event(self, *, spin: bool) -> int:
+        flags = self._runtime.cudaEventDefault if spin else self._runtime.cudaEventBlockingSync
+        return int(self._call("cudaEventCreateWithFlags", flags))
+
+    def destroy_event(self, event: int) -> None:
+        self._call("cudaEventDestroy", event)
+
+    def record(self, event: int, stream: int) -> None:
+        self._call("cudaEventRecord", event, stream)
+
+    def wait(self, event: int) -> None:
+        self._call("cudaEventSynchronize", event)
+
+    def milliseconds(self, start: int, end: int) -> float:
+        return float(self._call("cudaEventElapsedTime", start, end))
+
+    def capture(self, stream: int, work: Callable[[], None]) -> int | None:
+        mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._call("cudaStreamBeginCapture", stream, mode)
+        try:
+            work()
+            drawn = self._call("cudaStreamEndCapture", stream)
+        except CudaError as error:
+            if error.sticky:
+                raise
+            # A capture that broke has to be ended all the same, or the stream stays unusable.
+            self._runtime.cudaStreamEndCapture(stream)
+            self._runtime.cudaGetLastError()
+            return None
+        try:
+            return int(self._call("cudaGraphInstantiateWithFlags", drawn, 0))
+        except CudaError as error:
+            if error.sticky:
+                raise
+            return None
+        finally:
+            self._call("cudaGraphDestroy", drawn)
+
+    def launch_graph(self, graph: int, stream: int) -> None:
+        self._call("cudaGraphLaunch", graph, stream)
+
+    def destroy_graph(self, graph: int) -> None:
+        self._call("cudaGraphExecDestroy", graph)
+
+    def load_kernel(self, code: bytes, name: str) -> int:
+        module = self._drive("cuModuleLoadData", code)
+        self._modules.append(module)
+        return int(self._drive("cuModuleGetFunction", module, name.encode()))
+
+    def launch(
+        self, kernel: int, grid: tuple[int, int], block: tuple[int, int], arguments: Sequence[Any], stream: int
+    ) -> None:
+        values = tuple(int(one) if isinstance(one, np.integer) else float(one) for one in arguments)
+        packed = (values, tuple(CTYPES[type(one)] for one in arguments))
+        self._drive("cuLaunchKernel", kernel, *grid, 1, *block, 1, 0, stream, packed, 0)
