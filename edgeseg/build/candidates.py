@@ -12,6 +12,7 @@ import msgspec
 import onnx_ir as ir
 
 from edgeseg.backends import Backend, Engine, EngineOptions, installed_backends, open_backend
+from edgeseg.backends.tensorrt.layers import read_layers, types_read
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Dialect, Int8Recipe, Precision
 from edgeseg.errors import MissingDependency, UsageError
@@ -23,7 +24,8 @@ from edgeseg.quantize.ranges import Ranges
 
 __all__ = ["Built", "Candidate", "Quantization", "build_candidate", "count_convs", "depthwise_convs", "plan"]
 
-HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+CONVS = ("Conv", "ConvTranspose")
+HEAVY = (*CONVS, "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Built:
         graph_sha256: Canonical hash of the graph that it was built from.
         int8_convs, total_convs: Convolutions with Q/DQ on input and weights, and all.
         float_nodes: Convolutions and other heavy operators without.
+        not_int8: Convolutions with Q/DQ that the library runs in float all the same, where it tells.
     """
 
     candidate: Candidate
@@ -78,6 +81,7 @@ class Built:
     int8_convs: int
     total_convs: int
     float_nodes: tuple[str, ...]
+    not_int8: tuple[str, ...] = ()
 
 
 def plan(recipe: BuildRecipe) -> list[Candidate]:
@@ -157,6 +161,7 @@ def build_candidate(
     precision = candidate.precision if candidate.dialect == "float" else backend.rest
     whole = attach_head_and_tail(graph, head=backend.head, tail=backend.tail, upsample=recipe.upsample)
     counted, card, typing = count_convs(whole), require_card(whole), {}
+    quantized = [node.name or "" for node in whole.graph if node.op_type in CONVS and _is_quantized(node)]
     if backend.typed and precision == "fp16":
         whole, small = type_in_half(whole)
         typing = {"scales_in_float32": small} if small else {}
@@ -175,7 +180,13 @@ def build_candidate(
     name = f"{card.model}-{height}x{width}-{candidate.precision}-{backend.name}{backend.suffix}"
     engine = backend.build(source, own / name, options, on_progress)
     source.unlink()
-    return Built(candidate, engine, quantization, digest, *counted)
+    return Built(candidate, engine, quantization, digest, *counted, _not_int8(engine, quantized))
+
+
+def _not_int8(engine: Engine, quantized: list[str]) -> tuple[str, ...]:
+    """Those of the quantized convolutions that an engine is told to read in another type than INT8."""
+    types = types_read(read_layers(engine.path), quantized)
+    return tuple(name for name in quantized if types.get(name, "int8") != "int8")
 
 
 def depthwise_convs(model: ir.Model) -> tuple[str, ...]:
@@ -193,7 +204,7 @@ def _spared(recipe: Int8Recipe, prepared: ir.Model) -> Int8Recipe:
 
 def count_convs(engine_graph: ir.Model) -> tuple[int, int, tuple[str, ...]]:
     """Convolutions with Q/DQ on input and weights, all convolutions, and the names of heavy operators without."""
-    convs = [node for node in engine_graph.graph if node.op_type in ("Conv", "ConvTranspose")]
+    convs = [node for node in engine_graph.graph if node.op_type in CONVS]
     quantized = [node for node in convs if _is_quantized(node)]
     floats = tuple(
         node.name or node.op_type for node in engine_graph.graph if node.op_type in HEAVY and not _is_quantized(node)

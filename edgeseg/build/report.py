@@ -59,12 +59,17 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table. `role` is `reference` for float engines that are only compared with.
 
     The first row is the baseline, float32 on ONNX Runtime.
+
+    Attributes:
+        spare_depthwise: Depthwise convolutions were left in float too.
+        not_int8: Convolutions with Q/DQ that the library runs in float all the same, where it tells.
     """
 
     backend: str
     dialect: Dialect
     precision: Precision
     role: Literal["candidate", "reference"]
+    spare_depthwise: bool = False
     verdict: Verdict
     reason: str
     picked: bool = False
@@ -73,6 +78,7 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
     int8_convs: int = 0
     total_convs: int = 0
     float_nodes: tuple[str, ...] = ()
+    not_int8: tuple[str, ...] = ()
     speed: Speed | None = None
     gate: Gate | None = None
 

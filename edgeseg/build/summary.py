@@ -70,6 +70,7 @@ def refused_row(candidate: Candidate, reason: str) -> CandidateReport:
         dialect=candidate.dialect,
         precision=candidate.precision,
         role=candidate.role,
+        spare_depthwise=candidate.spare_depthwise,
         verdict="fail",
         reason=reason,
     )
@@ -118,6 +119,7 @@ def _row(one: Trial, *, picked: bool, rival: Trial | None) -> CandidateReport:
         int8_convs=built.int8_convs,
         total_convs=built.total_convs,
         float_nodes=built.float_nodes,
+        not_int8=built.not_int8,
         speed=one.speed,
         gate=one.gate,
     )
@@ -144,6 +146,9 @@ def _warnings(pick: Trial, trials: list[Trial], recipe: BuildRecipe) -> tuple[st
     warnings = []
     if pick.verdict == "unmeasured":
         warnings.append(f"The engine is kept unmeasured: {pick.reason}.")
+    if missed := pick.built.not_int8:
+        names = ", ".join(missed[:3]) + (" …" if len(missed) > 3 else "")
+        warnings.append(f"{len(missed)} convolutions are quantized and yet run in float: {names}.")
     int8 = [one for one in trials if one.built.quantization is not None and one.verdict == pick.verdict]
     if recipe.precision == "int8" and pick.built.quantization is None and int8:
         fastest = min(int8, key=lambda one: one.p50_ms)

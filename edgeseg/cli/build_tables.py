@@ -76,7 +76,7 @@ def _cells(row: CandidateReport, *, with_drop: bool) -> tuple[str, ...]:
     return (
         row.backend,
         row.dialect,
-        row.precision,
+        row.precision + (", depthwise in float" if row.spare_depthwise else ""),
         *((f"{speed.p50_ms:.2f}", f"{speed.fps:.1f}") if speed else ("-", "-")),
         _accuracy(row.gate),
         *((_drop(row.gate),) if with_drop else ()),
@@ -128,10 +128,12 @@ def release_line(release: dict[str, Any]) -> str:
 def last_line(report: BuildReport) -> str:
     """What was kept, how good and how fast it is, and what to type next."""
     gate, speed = report.gate, report.speed
+    judged = f"{report.verdict} on {gate.frames} {JUDGED_ON[gate.kind]}" if gate.frames else report.verdict
+    after = f"Next: edgeseg run VIDEO, or edgeseg eval {report.engine} --data DIR"
+    if speed is None:
+        after = "Next: take it and the files beside it to the machine that can run it; edgeseg run measures it there."
     ratio = f", {speed.ratio:.2f} times as fast as float on ONNX Runtime" if speed and speed.ratio else ""
     return (
         f"Kept {report.engine}\n"
-        f"{report.backend} {report.precision} {report.dialect}: {report.verdict} on {gate.frames} "
-        f"{JUDGED_ON[gate.kind]}{ratio}. {report.seconds:.0f} s.\n"
-        f"Next: edgeseg run VIDEO, or edgeseg eval {report.engine} --data DIR"
+        f"{report.backend} {report.precision} {report.dialect}: {judged}{ratio}. {report.seconds:.0f} s.\n{after}"
     )

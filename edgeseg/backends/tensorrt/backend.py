@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import msgspec
 
 from edgeseg.backends.base import Backend, Engine, EngineOptions
 from edgeseg.backends.session import Output, Session
-from edgeseg.backends.tensorrt.layers import layers_path
+from edgeseg.backends.tensorrt.layers import layers_path, types_read
 from edgeseg.backends.tensorrt.library import Name, open_library
 from edgeseg.backends.tensorrt.parent import build_plan
 from edgeseg.backends.tensorrt.request import Answer, Request
@@ -63,7 +63,8 @@ class TensorRt(Backend):
         from edgeseg.backends.onnx_file import read_frame_graph
 
         self._check_options(options)
-        _, card = read_frame_graph(graph)
+        model, card = read_frame_graph(graph)
+        convolutions = [node.name for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
         with tempfile.TemporaryDirectory(prefix=".tensorrt-", dir=out.parent) as folder:
             own = Path(folder)
             request = Request(
@@ -82,7 +83,9 @@ class TensorRt(Backend):
             with contextlib.suppress(OSError):  # Kernels that are timed again cost time alone.
                 write_bytes(known, Path(request.timing_cache).read_bytes())
             write_bytes(layers_path(out), b"".join(msgspec.json.encode(layer) + b"\n" for layer in answer.layers))
-            return self._keep(out, Path(request.plan).read_bytes(), card, options, _execution(options, answer))
+            return self._keep(
+                out, Path(request.plan).read_bytes(), card, options, _execution(options, answer, convolutions)
+            )
 
     def load(self, engine: Engine, output: Output = "class_map") -> Session:
         """See `Backend.load`."""
@@ -110,9 +113,9 @@ class TensorRtRtx(TensorRt):
     name: Name = "tensorrt-rtx"
 
 
-def _execution(options: EngineOptions, answer: Answer) -> dict[str, Any]:
+def _execution(options: EngineOptions, answer: Answer, convolutions: Collection[str]) -> dict[str, Any]:
     """What the library made of a graph; `convolutions` counts them by the type that they read."""
-    ran = Counter(layer.inputs[0].dtype for layer in answer.layers if layer.convolves and layer.inputs)
+    ran = Counter(types_read(answer.layers, convolutions).values())
     return {
         "precision": options.precision,
         "layers": len(answer.layers),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-__all__ = ["Layer", "Tensor", "layers_of_inspector", "layers_of_log", "layers_path", "read_layers"]
+__all__ = ["Layer", "Tensor", "layers_of_inspector", "layers_of_log", "layers_path", "read_layers", "types_read"]
 
 #: One layer in the verbose log of TensorRT-RTX.
 LINE = re.compile(
@@ -19,8 +19,8 @@ LINE = re.compile(
 )
 TENSOR = re.compile(r"\{ Name: (.*?), Dimensions: \[([\d,]*)\].*?Datatype: (\w+)")
 NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
-#: Kinds of layers that convolve, as TensorRT and TensorRT-RTX name them.
-CONVOLUTION = re.compile(r"correlation|conv", re.IGNORECASE)
+#: Kinds of layers that convolve, as TensorRT and TensorRT-RTX name them; of a pooled map it can be a matrix product.
+CONVOLUTION = re.compile(r"correlation|conv|gemm|runtime_fusion", re.IGNORECASE)
 #: A data type within the inspector's description of a format, the longer words first.
 DTYPE = re.compile(r"uint8|int8|int32|int64|fp8|bf16|bfloat16|fp16|half|fp32|float|bool", re.IGNORECASE)
 DTYPES = {"half": "fp16", "float": "fp32", "bfloat16": "bf16"}
@@ -54,13 +54,22 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def convolves(self) -> bool:
-        """Whether it is a convolution."""
+        """Whether it can be where a convolution is computed."""
         return CONVOLUTION.search(self.kind) is not None
 
     @property
     def reads_int8(self) -> bool:
         """Whether its data is INT8."""
         return bool(self.inputs) and self.inputs[0].dtype == "int8"
+
+
+def types_read(layers: Iterable[Layer], nodes: Collection[str]) -> dict[str, str]:
+    """The type that each of the convolutions `nodes` reads in the engine; without those that no layer names."""
+    found = {}
+    for layer in layers:
+        if layer.convolves and layer.inputs:
+            found.update(dict.fromkeys(set(nodes) & set(layer.nodes), layer.inputs[0].dtype))
+    return found
 
 
 def layers_of_log(lines: Iterable[str]) -> Iterator[Layer]:

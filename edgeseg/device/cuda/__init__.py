@@ -30,7 +30,7 @@ def open_cuda() -> Cuda:
     except (CudaError, ImportError, OSError, RuntimeError) as error:
         why = error.message if isinstance(error, CudaError) else str(error)
         raise MissingDependency(
-            f"CUDA can't be used: {why}", hint="It needs an NVIDIA GPU and its driver: nvidia-smi tells (PCs)."
+            f"CUDA finds no GPU that it can use: {why}", hint="It needs an NVIDIA GPU and its driver."
         ) from error
     raise MissingDependency(
         "There is no Python package for CUDA.",
