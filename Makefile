@@ -24,6 +24,7 @@ build: $(VENV)/.installed ## Install, build the gated INT8 engine of the default
 
 test: lint ## Run ruff, mypy --strict and all quick tests
 	$(TEST_VENV)/bin/pytest -m "not slow" -n auto --dist loadfile
+	@cat .pytest_cache/d/rtx/builds.md 2>/dev/null || true
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-pythons
 
 test-pythons: $(PYTHONS:%=test-python%) ## Run the quick tests without torch on the other Pythons found

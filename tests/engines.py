@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 import onnx_ir as ir
@@ -10,13 +15,17 @@ import pytest
 from onnx_ir.passes.common import ShapeInferencePass
 
 from edgeseg.backends import Backend, Engine, EngineOptions, open_backend
+from edgeseg.backends.tensorrt.library import open_library
+from edgeseg.backends.tensorrt.logger import runtime_logger
 from edgeseg.card import Card, Preprocess
+from edgeseg.device.cuda import open_cuda
 from edgeseg.errors import MissingDependency
 from edgeseg.graph.attach import attach_head_and_tail
 from edgeseg.graph.io import save_graph, set_card
 from edgeseg.labels import voc_palette
 from tests.graphs import CLASSES, tiny_prepared
 
+HOST_GPU = Path(__file__).with_name("host_gpu")
 NAMES = ("ground", "tree", "car", "sky")
 
 #: The card of the tiny graph.
@@ -45,6 +54,30 @@ def runnable(name: str) -> Backend:
     if backend.obstacle():
         pytest.skip(f"{name} can't run here: {backend.obstacle()}")
     return backend
+
+
+@contextmanager
+def host_gpu(version: str = "10.3.0", *, integrated: bool = False) -> Iterator[None]:
+    """A GPU that is none, with TensorRT of that version, for this process and those that it starts."""
+    real = _forget_gpu()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(HOST_GPU))
+            patch.setenv("PYTHONPATH", f"{HOST_GPU}{os.pathsep}{HOST_GPU.parents[1]}")
+            patch.setenv("HOST_TENSORRT", version)
+            patch.setenv("HOST_GPU_INTEGRATED", str(int(integrated)))
+            yield
+    finally:
+        _forget_gpu()
+        sys.modules.update(real)
+
+
+def _forget_gpu() -> dict[str, ModuleType]:
+    """Have CUDA and TensorRT be looked for anew; what was imported of them."""
+    for cached in (open_cuda, open_library, runtime_logger):
+        cached.cache_clear()
+    names = [name for name in sys.modules if name.partition(".")[0] in ("cuda", "tensorrt")]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def tiny_model(size_hw: tuple[int, int] = (32, 48), *, seed: int = 0, batch: int = 1, **card: object) -> ir.Model:

@@ -16,8 +16,10 @@ from edgeseg.backends.base import Backend, Engine, EngineOptions
 from edgeseg.backends.session import Output, Session
 from edgeseg.backends.tensorrt.layers import layers_path, types_read
 from edgeseg.backends.tensorrt.library import Name, open_library
+from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.backends.tensorrt.parent import build_plan
 from edgeseg.backends.tensorrt.request import Answer, Request
+from edgeseg.backends.tensorrt.session import TensorRtSession
 from edgeseg.card import Card, Precision
 from edgeseg.device.cuda import open_cuda
 from edgeseg.errors import MissingDependency
@@ -90,7 +92,8 @@ class TensorRt(Backend):
     def load(self, engine: Engine, output: Output = "class_map") -> Session:
         """See `Backend.load`."""
         self._check_engine(engine)
-        raise MissingDependency(f"{self.name} can't run engines here: {self.obstacle()}.")
+        options = msgspec.convert(engine.card.measured["execution"]["options"], TensorRtOptions)
+        return TensorRtSession(engine.card, self._library, open_cuda(), engine.path.read_bytes(), output, options)
 
     def _flags(self, options: EngineOptions, card: Card) -> tuple[str, ...]:
         """Builder flags by which a library without strong typing honours what the graph says."""
@@ -121,4 +124,5 @@ def _execution(options: EngineOptions, answer: Answer, convolutions: Collection[
         "layers": len(answer.layers),
         "convolutions": dict(sorted(ran.items())),
         "build_seconds": round(answer.seconds, 3),
+        "options": msgspec.to_builtins(options.tensorrt),
     }

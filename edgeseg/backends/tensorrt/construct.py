@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["construct"]
 
+LOGITS = "logits"
 Tell = Callable[[Message], None]
 #: Seconds between two messages of progress.
 TELL_EVERY_S = 0.2
@@ -44,6 +45,7 @@ def _construct(library: Library, request: Request, logger: Any, tell: Tell) -> A
     if not parser.parse_from_file(request.graph):
         refused = tuple(_refused(parser.get_error(index)) for index in range(parser.num_errors))
         return Failure("parse", "; ".join(logger.errors[-3:]), refused=refused)
+    _mark_logits(network)
     config = _config(library, builder, request)
     _use_timing_cache(config, Path(request.timing_cache))
     if "progress" in library.can:
@@ -56,6 +58,14 @@ def _construct(library: Library, request: Request, logger: Any, tell: Tell) -> A
     with open(request.log, encoding="utf-8") as log:
         layers = _inspected(library, logger, bytes(plan)) or tuple(layers_of_log(log))
     return Answer(library.version, time.monotonic() - started, layers, tuple(dict.fromkeys(logger.warnings)))
+
+
+def _mark_logits(network: trt.INetworkDefinition) -> None:
+    """Have the engine give the logits too, which the parser made on the way to the class map."""
+    layers = (network.get_layer(index) for index in range(network.num_layers))
+    for output in (layer.get_output(index) for layer in layers for index in range(layer.num_outputs)):
+        if output.name == LOGITS:
+            network.mark_output(output)
 
 
 def _network_flags(library: Library, request: Request) -> int:

@@ -1,4 +1,4 @@
-"""How TensorRT builds, beyond what stands in the graph."""
+"""How TensorRT builds and runs, beyond what stands in the graph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["TensorRtOptions"]
 
 
 class TensorRtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How TensorRT builds, beyond what stands in the graph. None leaves a choice to the library.
+    """How TensorRT builds and runs, beyond what stands in the graph. None leaves a choice to the library.
 
     Attributes:
         workspace_mib: Memory that a layer may use while it runs.
@@ -21,6 +21,10 @@ class TensorRtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         dla_core: The deep learning accelerator to use, with the GPU for what it can't do.
         sparse: Use that weights are 2:4 sparse, where they are.
         timeout_s: Seconds after which a build is given up.
+        memory: Whether frames and class maps lie where the GPU uses them (`mapped`) or are copied (`copied`); `auto`
+            maps where the GPU shares the processor's memory.
+        cuda_graph: Start all of a frame's work at once, where that can be captured.
+        spin: Wait for the GPU without sleeping: a little sooner, for one core.
     """
 
     workspace_mib: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -30,3 +34,6 @@ class TensorRtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     dla_core: Annotated[int, msgspec.Meta(ge=0, le=3)] | None = None
     sparse: bool = False
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    memory: Literal["auto", "mapped", "copied"] = "auto"
+    cuda_graph: bool = True
+    spin: bool = False

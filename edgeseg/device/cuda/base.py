@@ -93,15 +93,14 @@ class Cuda(ABC):
 
     @abstractmethod
     def pinned(self, size: int, *, mapped: bool) -> UInt8:
-        """Page-locked memory `(size,)` uint8, zeros; `mapped` for memory that the device can use in its place."""
+        """Page-locked memory `(size,)` uint8, zeros; `mapped` for memory that the device can use in its place.
 
-    @abstractmethod
-    def free_pinned(self, memory: UInt8) -> None:
-        """Give back what `pinned` gave. Nobody may use it any more."""
+        It is given back when nobody refers to it any more.
+        """
 
     @abstractmethod
     def address_of(self, memory: UInt8) -> int:
-        """Where the device sees mapped memory."""
+        """Where the device sees mapped memory, as `pinned` gave it."""
 
     @abstractmethod
     def to_device(self, address: int, memory: UInt8, stream: int) -> None:

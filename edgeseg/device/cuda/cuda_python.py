@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -85,12 +86,11 @@ class CudaPython(Cuda):
     def pinned(self, size: int, *, mapped: bool) -> UInt8:
         kind = self._runtime.cudaHostAllocMapped if mapped else self._runtime.cudaHostAllocDefault
         pointer = int(self._call("cudaHostAlloc", size, kind))
-        memory = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(pointer))
+        block = (ctypes.c_uint8 * size).from_address(pointer)
+        weakref.finalize(block, self._runtime.cudaFreeHost, pointer)
+        memory = np.ctypeslib.as_array(block)
         memory[:] = 0
         return memory
-
-    def free_pinned(self, memory: UInt8) -> None:
-        self._call("cudaFreeHost", memory.ctypes.data)
 
     def address_of(self, memory: UInt8) -> int:
         return int(self._call("cudaHostGetDevicePointer", memory.ctypes.data, 0))

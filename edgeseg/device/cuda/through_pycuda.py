@@ -78,16 +78,12 @@ class PyCuda(Cuda):
         with self._active("pagelocked_empty"):
             made = self._driver.pagelocked_empty(size, np.uint8, mem_flags=flags)
         made[:] = 0
-        self._keep(made.ctypes.data, made)
         return np.asarray(made)
-
-    def free_pinned(self, memory: UInt8) -> None:
-        with self._active("free_pinned"):
-            self._kept.pop(memory.ctypes.data).base.free()
 
     def address_of(self, memory: UInt8) -> int:
         with self._active("get_device_pointer"):
-            return int(self._kept[memory.ctypes.data].base.get_device_pointer())
+            host: Any = memory.base
+            return int(host.get_device_pointer())
 
     def to_device(self, address: int, memory: UInt8, stream: int) -> None:
         with self._active("memcpy_htod_async"):

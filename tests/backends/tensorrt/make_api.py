@@ -20,7 +20,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).with_name("api")
 #: Not used by edgeseg, and most of the names.
-LEFT_OUT = re.compile(r"Layer$|Plugin|Uff|Caffe|Loop|Conditional|Tensor$|^tensorrt|Dims|Permutation")
+LEFT_OUT = re.compile(r"I\w+Layer$|Plugin|Uff|Caffe|Loop|Conditional|^tensorrt|Dims|Permutation")
 ASK = r"""
 import json, re, sys
 sys.path.insert(0, sys.argv[1])

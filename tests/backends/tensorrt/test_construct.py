@@ -22,6 +22,9 @@ GIVES: dict[str, Any] = {
     "ITimingCache.serialize": b"times",
     "Runtime.deserialize_cuda_engine": None,
     "Builder.num_DLA_cores": 2,
+    "INetworkDefinition.num_layers": 2,
+    "ILayer.num_outputs": 1,
+    "ITensor.name": "logits",
 }
 STRONG = VERSIONS[1:]
 
@@ -40,6 +43,12 @@ def run(
     paths = {name: str(folder / name) for name in ("graph", "plan", "log", "timing_cache")}
     found = construct(Request(library="tensorrt", **paths, **request), told.append)
     return module, found, told
+
+
+def test_the_engine_gives_the_logits_too(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, _, _ = run(version, tmp_path, monkeypatch)
+    assert asked_for(module, "INetworkDefinition.get_layer") == [(0,), (1,)]
+    assert {tensor.name for (tensor,) in asked_for(module, "INetworkDefinition.mark_output")} == {"logits"}
 
 
 def flag_names(module: Any) -> set[str]:

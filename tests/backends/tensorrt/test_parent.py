@@ -33,6 +33,7 @@ def build(network, config):
 module = stand_in("10.13.0.35", {{
     "OnnxParser.parse_from_file": True, "Builder.num_DLA_cores": 0, "Runtime.deserialize_cuda_engine": None,
     "IBuilderConfig.set_timing_cache": True, "ITimingCache.serialize": b"times",
+    "INetworkDefinition.num_layers": 0,
     "Builder.build_serialized_network": build,
 }})
 globals().update({{name: value for name, value in vars(module).items() if name != "__name__"}})

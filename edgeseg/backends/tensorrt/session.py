@@ -1,0 +1,206 @@
+"""Engines of TensorRT and TensorRT-RTX on a GPU: buffers made once, and one launch per frame."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeseg.backends.session import Buffers, Output, Session, Shape, UInt8
+from edgeseg.backends.tensorrt.library import Library
+from edgeseg.backends.tensorrt.logger import last_errors, runtime_logger
+from edgeseg.backends.tensorrt.options import TensorRtOptions
+from edgeseg.card import Card
+from edgeseg.device.cuda import Cuda, CudaError
+from edgeseg.errors import EdgesegError, ModelFileError
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+__all__ = ["TensorRtSession"]
+
+FRAME, CLASS_MAP, LOGITS = "frame", "class_map", "logits"
+#: The library's types of an engine's ends to numpy's.
+DTYPES = {"UINT8": "uint8", "HALF": "float16", "FLOAT": "float32"}
+NOTHING = np.empty(0, np.uint8)
+#: Runs before a CUDA graph is captured: the first makes what the library makes at need.
+WARM_UP = 2
+REBUILD = "Build it anew on this machine: edgeseg build --int8"
+
+
+@dataclass
+class _Slot:
+    """One of the two frames that can be under way. Addresses are the device's; `graph` is None where there is none."""
+
+    given: UInt8
+    answer: UInt8
+    given_at: int
+    answer_at: int
+    begin: int
+    end: int
+    graph: int | None = None
+
+
+class TensorRtSession(Session):
+    """A session on one stream, in the order of `submit`. Nothing is allocated once it is open.
+
+    Args:
+        card: Of the engine.
+        library: That built it.
+        cuda: The GPU.
+        plan: The engine file.
+        output: What to give.
+        options: How to run.
+
+    Raises:
+        ModelFileError: The library does not take the file, or it has other ends than frames and class maps.
+        CudaError: The GPU has too little memory, or fails.
+    """
+
+    def __init__(
+        self, card: Card, library: Library, cuda: Cuda, plan: bytes, output: Output, options: TensorRtOptions
+    ) -> None:
+        self._library, self._cuda, self._output = library, cuda, output
+        self._beside = CLASS_MAP if output == LOGITS else LOGITS
+        runtime: trt.Runtime = library.module.Runtime(runtime_logger(library.name))
+        self._engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise ModelFileError(
+                f"{library.name} {library.version} does not take the engine: {last_errors(library.name)}.", hint=REBUILD
+            )
+        self._check_ends(self._engine)
+        self._mapped = options.memory == "mapped" or (
+            options.memory == "auto" and cuda.device.integrated and cuda.device.maps_host_memory
+        )
+        self._spin, self._held = options.spin, ExitStack()
+        try:
+            self._context: trt.IExecutionContext | None = self._engine.create_execution_context()
+            if self._context is None:
+                raise EdgesegError(f"{library.name} has no memory to run the engine: {last_errors(library.name)}.")
+            self._stream = cuda.create_stream()
+            self._held.callback(cuda.destroy_stream, self._stream)
+            self._beside_at = cuda.allocate(_size(self._engine, self._beside))
+            self._held.callback(cuda.free, self._beside_at)
+            sizes = _size(self._engine, FRAME), _size(self._engine, output)
+            self._slots: tuple[_Slot, ...] = (self._slot(*sizes), self._slot(*sizes))
+            super().__init__(card, self._make_buffers(self._engine))
+            self._warm_up(options.cuda_graph)
+        except BaseException:
+            self._release()
+            raise
+        self.execution = {
+            "precision": card.float_precision,
+            "device": cuda.device.name,
+            "memory": "mapped" if self._mapped else "copied",
+            "cuda_graph": all(slot.graph is not None for slot in self._slots),
+            "wait": "spin" if options.spin else "sleep",
+            "cuda": cuda.binding,
+        }
+
+    def _check_ends(self, engine: trt.ICudaEngine) -> None:
+        names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+        if names != {FRAME, CLASS_MAP, LOGITS}:
+            raise ModelFileError(
+                f"The engine has the ends {', '.join(sorted(names))}; {FRAME}, {CLASS_MAP} and {LOGITS} are needed.",
+                hint=REBUILD,
+            )
+
+    def _slot(self, given_bytes: int, answer_bytes: int) -> _Slot:
+        given, given_at = self._memory(given_bytes)
+        answer, answer_at = self._memory(answer_bytes)
+        begin, end = (self._cuda.create_event(spin=self._spin) for _ in range(2))
+        for event in (begin, end):
+            self._held.callback(self._cuda.destroy_event, event)
+        return _Slot(given, answer, given_at, answer_at, begin, end)
+
+    def _memory(self, size: int) -> tuple[UInt8, int]:
+        """Memory that the processor sees, and where the GPU has it."""
+        cuda = self._cuda
+        memory = cuda.pinned(size, mapped=self._mapped)
+        if self._mapped:
+            return memory, cuda.address_of(memory)
+        address = cuda.allocate(size)
+        self._held.callback(cuda.free, address)
+        return memory, address
+
+    def _warm_up(self, cuda_graph: bool) -> None:
+        for slot in self._slots:
+            for _ in range(WARM_UP):
+                self._enqueue(slot)
+                self._cuda.record(slot.end, self._stream)
+                self._cuda.wait(slot.end)
+            if cuda_graph:
+                slot.graph = self._cuda.capture(self._stream, lambda slot=slot: self._enqueue(slot))  # type: ignore[misc]
+            if slot.graph is not None:
+                self._held.callback(self._cuda.destroy_graph, slot.graph)
+
+    def _enqueue(self, slot: _Slot) -> None:
+        context = self._context
+        assert context is not None, "a session that is closed starts nothing"
+        if not self._mapped:
+            self._cuda.to_device(slot.given_at, slot.given, self._stream)
+        context.set_tensor_address(FRAME, slot.given_at)
+        context.set_tensor_address(self._output, slot.answer_at)
+        context.set_tensor_address(self._beside, self._beside_at)
+        if not context.execute_async_v3(self._stream):
+            raise EdgesegError(f"{self._library.name} failed: {last_errors(self._library.name)}.", hint=REBUILD)
+        if not self._mapped:
+            self._cuda.to_host(slot.answer, slot.answer_at, self._stream)
+
+    def _start(self, slot: int) -> None:
+        own, cuda = self._slots[slot], self._cuda
+        cuda.record(own.begin, self._stream)
+        if own.graph is not None:
+            cuda.launch_graph(own.graph, self._stream)
+        else:
+            self._enqueue(own)
+        cuda.record(own.end, self._stream)
+
+    def _finish(self, slot: int) -> dict[str, float]:
+        own = self._slots[slot]
+        try:
+            self._cuda.wait(own.end)
+        except CudaError as error:
+            self._closed = error.sticky
+            raise
+        if self._output == LOGITS:
+            answer = self._buffers.outputs[slot]
+            np.copyto(answer, own.answer.view(self._dtype).reshape(answer.shape))
+        return {"inference": self._cuda.milliseconds(own.begin, own.end)}
+
+    def _make_buffers(self, engine: trt.ICudaEngine) -> Buffers:
+        """Class maps are given as the GPU writes them, logits in float32 whatever they are in the engine."""
+        frame, answer = _shape(engine, FRAME), _shape(engine, self._output)
+        first, second = self._slots
+        given = first.given.reshape(frame), second.given.reshape(frame)
+        if self._output == CLASS_MAP:
+            return Buffers(given, (first.answer.reshape(answer), second.answer.reshape(answer)))
+        self._dtype = _dtype(engine, LOGITS)
+        return Buffers(given, (np.zeros(answer, np.float32), np.zeros(answer, np.float32)))
+
+    def _free(self) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        """Give back all, the library's objects first. After a sticky error nothing can be given back any more."""
+        self._context = self._engine = None
+        self._slots, self._buffers = (), Buffers((NOTHING, NOTHING), (NOTHING, NOTHING))
+        with suppress(CudaError):
+            self._held.close()
+
+
+def _shape(engine: trt.ICudaEngine, name: str) -> Shape:
+    sides: Any = engine.get_tensor_shape(name)
+    return tuple(int(side) for side in sides)
+
+
+def _dtype(engine: trt.ICudaEngine, name: str) -> np.dtype[Any]:
+    return np.dtype(DTYPES[engine.get_tensor_dtype(name).name])
+
+
+def _size(engine: trt.ICudaEngine, name: str) -> int:
+    """Bytes of an end of the engine."""
+    return math.prod(_shape(engine, name)) * _dtype(engine, name).itemsize

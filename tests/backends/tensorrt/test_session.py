@@ -1,0 +1,195 @@
+"""The session on a GPU that is none: what it holds, what it gives back, and what it says when the GPU fails."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx_ir")
+pytest.importorskip("onnxruntime")
+
+from edgeseg.backends import Backend, Engine, EngineOptions, Session, open_backend
+from edgeseg.backends.tensorrt.options import TensorRtOptions
+from edgeseg.device.cuda import CudaError
+from edgeseg.errors import EdgesegError, ModelFileError
+from tests.backends.frame_graphs import SIZE, write_frame_graph
+from tests.engines import host_gpu
+
+#: What an open session holds, beside pinned memory: of its own memory, copied.
+HELD = {"stream": 1, "event": 4, "graph exec": 2, "memory": 5}
+
+
+@pytest.fixture
+def gpu() -> Iterator[Any]:
+    """CUDA's runtime of the GPU that is none."""
+    with host_gpu():
+        yield importlib.import_module("cuda.bindings.runtime")
+
+
+@pytest.fixture
+def backend(gpu: Any) -> Backend:
+    return open_backend("tensorrt")
+
+
+def build(backend: Backend, folder: Path, **options: object) -> Engine:
+    graph = write_frame_graph(folder / "graph.onnx", head="cast")
+    own = TensorRtOptions(**options)  # type: ignore[arg-type]
+    return backend.build(graph, folder / "tiny.engine", EngineOptions(tensorrt=own))
+
+
+def live(gpu: Any) -> dict[str, int]:
+    return {kind: count for kind, count in gpu.LIVE.items() if count}
+
+
+def frame() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3), np.uint8)
+
+
+def test_all_is_given_back_when_it_closes(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    session = backend.load(build(backend, tmp_path))
+    assert live(gpu) == HELD | {"pinned": 4}
+    session.close()
+    assert live(gpu) == {}
+
+
+def test_a_thousand_sessions_leave_nothing(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    engine = build(backend, tmp_path)
+    for _ in range(1000):
+        with backend.load(engine) as session:
+            session.infer(frame())
+    assert live(gpu) == {}
+
+
+def test_arrays_that_outlive_the_session_keep_their_memory(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    with backend.load(build(backend, tmp_path)) as session:
+        buffer = session.input_buffer()
+        buffer[...] = 7
+    assert live(gpu) == {"pinned": 1}
+    assert (buffer == 7).all()
+    del buffer
+    assert live(gpu) == {}
+
+
+def test_a_frame_is_one_launch_of_a_graph(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    with backend.load(build(backend, tmp_path)) as session:
+        assert session.execution["cuda_graph"] is True
+        gpu.CALLS.clear()
+        session.infer(frame())
+    calls = ["cudaEventRecord", "cudaGraphLaunch", "cudaEventRecord", "cudaEventSynchronize", "cudaEventElapsedTime"]
+    assert gpu.CALLS[: len(calls)] == calls
+
+
+def refuse_capture(gpu: Any) -> None:
+    gpu.FAULTS["cudaStreamEndCapture"] = gpu.cudaError_t.cudaErrorStreamCaptureUnsupported
+
+
+@pytest.mark.parametrize(
+    ("options", "prepare"),
+    [
+        pytest.param({"cuda_graph": False}, lambda gpu: None, id="it is not asked for"),
+        pytest.param({}, refuse_capture, id="it can't be captured"),
+    ],
+)
+def test_without_a_graph_each_step_is_started(
+    options: dict[str, object], prepare: Callable[[Any], None], backend: Backend, gpu: Any, tmp_path: Path
+) -> None:
+    engine = build(backend, tmp_path, **options)
+    with backend.load(engine) as session:
+        wanted = session.infer(frame())
+    prepare(gpu)
+    with backend.load(engine) as session:
+        assert session.execution["cuda_graph"] is False
+        gpu.CALLS.clear()
+        assert np.array_equal(session.infer(frame()), wanted)
+        assert gpu.CALLS.count("cudaMemcpyAsync") == 2
+    assert live(gpu) == {}
+
+
+@pytest.mark.parametrize(
+    ("integrated", "memory", "told"),
+    [(False, "auto", "copied"), (True, "auto", "mapped"), (True, "copied", "copied"), (False, "mapped", "mapped")],
+)
+def test_memory_is_mapped_where_it_is_shared(integrated: bool, memory: str, told: str, tmp_path: Path) -> None:
+    with host_gpu(integrated=integrated):
+        backend, gpu = open_backend("tensorrt"), importlib.import_module("cuda.bindings.runtime")
+        with backend.load(build(backend, tmp_path, memory=memory, cuda_graph=False)) as session:
+            gpu.CALLS.clear()
+            session.infer(frame())
+            assert session.execution["memory"] == told
+            assert gpu.CALLS.count("cudaMemcpyAsync") == (2 if told == "copied" else 0)
+
+
+def fails(session: Session, kind: type[EdgesegError], said: str) -> EdgesegError:
+    with pytest.raises(kind, match=said) as caught:
+        session.infer(frame())
+    return caught.value
+
+
+def test_after_a_sticky_error_the_session_is_over(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    session = backend.load(build(backend, tmp_path))
+    gpu.FAULTS["cudaEventSynchronize"] = gpu.cudaError_t.cudaErrorIllegalAddress
+    error = fails(session, CudaError, r"cudaEventSynchronize failed: cudaErrorIllegalAddress \(700\)")
+    assert "start it anew" in error.hint
+    fails(session, EdgesegError, "This session is closed")
+    session.close()
+
+
+def test_an_error_of_the_library_is_told_and_the_session_goes_on(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    library: Any = importlib.import_module("tensorrt")
+    with backend.load(build(backend, tmp_path, cuda_graph=False)) as session:
+        wanted = session.infer(frame())
+        library.FAULTS.add("execute")
+        fails(session, EdgesegError, "tensorrt failed: it gives no reason")
+        library.FAULTS.clear()
+        assert np.array_equal(session.infer(frame()), wanted)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "said"),
+    [
+        pytest.param("deserialize", ModelFileError, "tensorrt 10.3.0 does not take the engine", id="deserialize None"),
+        pytest.param("context", EdgesegError, "tensorrt has no memory to run the engine", id="no context"),
+    ],
+)
+def test_an_engine_that_cannot_be_opened_leaves_nothing(
+    fault: str, kind: type[EdgesegError], said: str, backend: Backend, gpu: Any, tmp_path: Path
+) -> None:
+    engine = build(backend, tmp_path)
+    importlib.import_module("tensorrt").FAULTS.add(fault)  # type: ignore[attr-defined]
+    with pytest.raises(kind, match=said):
+        backend.load(engine)
+    assert live(gpu) == {}
+
+
+@pytest.mark.parametrize("call", ["cudaMalloc", "cudaHostAlloc", "cudaEventCreateWithFlags"])
+def test_too_little_memory_leaves_nothing(call: str, backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    engine = build(backend, tmp_path)
+    gpu.FAULTS[call] = gpu.cudaError_t.cudaErrorMemoryAllocation
+    with pytest.raises(CudaError, match=f"{call} failed: cudaErrorMemoryAllocation") as caught:
+        backend.load(engine)
+    assert "smaller --imgsz" in caught.value.hint
+    del caught  # Its traceback holds what was made until then.
+    assert live(gpu) == {}
+
+
+def test_an_engine_with_other_ends_is_refused(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    engine = build(backend, tmp_path)
+    content = engine.path.read_bytes().replace(b"logits", b"stigol")
+    engine.path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="has the ends class_map, frame, stigol"):
+        backend.load(engine)
+    assert live(gpu) == {}
+
+
+def test_options_of_the_build_are_those_of_the_session(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    engine = build(backend, tmp_path, spin=True, memory="mapped")
+    assert msgspec.convert(engine.card.measured["execution"]["options"], TensorRtOptions).spin
+    with backend.load(Engine.open(engine.path)) as session:
+        assert (session.execution["wait"], session.execution["memory"]) == ("spin", "mapped")
+        assert session.execution["device"] == "Host GPU"

@@ -1,0 +1,1 @@
+"""CUDA's driver API, of which nothing is needed yet."""
