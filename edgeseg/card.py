@@ -18,6 +18,7 @@ __all__ = [
     "Card",
     "Dialect",
     "Head",
+    "Identity",
     "Int8Recipe",
     "PixelFormat",
     "Precision",
@@ -30,6 +31,7 @@ __all__ = [
     "decode_card",
     "encode_card",
     "read_card",
+    "tail_size",
     "write_card",
 ]
 
@@ -44,8 +46,9 @@ Upsampling = Literal["align_corners", "half_pixel", "asymmetric"]
 #: How frames enter a graph: `dequantize` moves bytes and dequantizes them once, `cast` casts first and last, which is
 #: all that TensorRT accepts.
 Head = Literal["dequantize", "cast"]
-#: Where the best class is sought: as the logits lie, or channels last, transposed behind or before their resize.
-TailLayout = Literal["channels_first", "channels_last", "channels_last_early"]
+#: Where the best class is sought: as the logits lie, or channels last, transposed behind or before their resize; or not
+#: in the graph at all.
+TailLayout = Literal["channels_first", "channels_last", "channels_last_early", "outside"]
 Triple = tuple[float, float, float]
 Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
@@ -107,6 +110,22 @@ class Int8Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return msgspec.structs.replace(self, equalization={}, corrections={})
 
 
+class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an engine of native code was built by and for. Texts are empty where there was no GPU.
+
+    Attributes:
+        version: Of the engine library, in full.
+        gpu, compute_capability: Of the GPU that it was built on.
+        jetpack, l4t: Of the Jetson that it was built on.
+    """
+
+    version: str
+    gpu: str = ""
+    compute_capability: str = ""
+    jetpack: str = ""
+    l4t: str = ""
+
+
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The card of one artefact.
 
@@ -131,6 +150,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         tools: Version by tool.
         measured: Results by what was measured.
         licence: By what it covers: `code`, `weights`, `data`.
+        identity: Of engines of native code.
+        signature: Of such an engine's card, by the machine that built or trusted it.
     """
 
     schema: str = SCHEMA
@@ -158,6 +179,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     tools: dict[str, str] = {}
     measured: dict[str, Any] = {}
     licence: dict[str, str] = {}
+    identity: Identity | None = None
+    signature: str = ""
 
     @property
     def fixed_size_hw(self) -> tuple[int, int]:
@@ -176,6 +199,16 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def num_classes(self) -> int:
         """How many classes a class map may hold."""
         return len(self.classes)
+
+
+def tail_size(size_hw: tuple[int, int], logits_hw: tuple[int, int], upsample: Upsample) -> tuple[int, int]:
+    """Height and width at which the best class is picked; never below the logits' own size."""
+    if upsample == "full":
+        return size_hw
+    if upsample == "none":
+        return logits_hw
+    half = (-(-size_hw[0] // 2), -(-size_hw[1] // 2))
+    return half if half[0] > logits_hw[0] and half[1] > logits_hw[1] else logits_hw
 
 
 def encode_card(card: Card) -> str:

@@ -67,6 +67,8 @@ class Backend(ABC):
         tail: How class maps leave them.
         rest: Float precision of what an INT8 engine leaves in float.
         typed: That precision has to stand in the graph.
+        native: Its engines are machine code of one library version and GPU; only this machine's own are opened.
+        own_tail: It can give class maps of a graph that ends with its logits.
         spares_depthwise: INT8 is also tried with depthwise convolutions in float, which can be faster.
     """
 
@@ -79,6 +81,8 @@ class Backend(ABC):
     rest: Precision = "fp32"
     typed: bool = False
     spares_depthwise: bool = False
+    native: bool = False
+    own_tail: bool = False
 
     @abstractmethod
     def version(self) -> str:
@@ -86,6 +90,10 @@ class Backend(ABC):
 
     def obstacle(self) -> str:
         """Why this machine can't run engines that it may be able to build; empty where it can."""
+        return ""
+
+    def misfit(self, card: Card) -> str:
+        """Why an engine of this backend does not fit this machine, a sentence; empty where it does."""
         return ""
 
     @abstractmethod
@@ -132,6 +140,7 @@ class Backend(ABC):
             )
 
     def _check_engine(self, engine: Engine) -> None:
+        """Raises EngineMismatch for engines of other backends, precisions and machines."""
         card = engine.card
         if card.backend != self.name:
             raise EngineMismatch(f"{engine.path} was built for {card.backend}, not for {self.name}.")
@@ -140,6 +149,8 @@ class Backend(ABC):
                 f"{engine.path} needs {card.float_precision}, which {self.name} can't run on this machine.",
                 hint="Build it on this machine: edgeseg build",
             )
+        if misfit := self.misfit(card):
+            raise EngineMismatch(misfit, hint="Build it anew from the graph beside it: --rebuild")
 
     def _keep(self, out: Path, content: bytes, card: Card, options: EngineOptions, execution: dict[str, Any]) -> Engine:
         """Write an engine and its card, which is the graph's own with what building added."""

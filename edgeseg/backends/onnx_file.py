@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import msgspec
@@ -79,8 +79,12 @@ class OnnxFileBackend(Backend):
         return self._open(model, engine.card, output)
 
 
-def read_frame_graph(path: Path) -> tuple[onnx.ModelProto, Card]:
+def read_frame_graph(path: Path, *, ends: Collection[str] = ("class_map",)) -> tuple[onnx.ModelProto, Card]:
     """The graph in a file, with its weights in memory, and its card, taken out of it.
+
+    Args:
+        path: ONNX file.
+        ends: Outputs of which it may have one.
 
     Raises:
         ModelFileError: The file is damaged or has no card, or the graph does not take frames and give class maps.
@@ -92,24 +96,26 @@ def read_frame_graph(path: Path) -> tuple[onnx.ModelProto, Card]:
         raise ModelFileError(f"{path} has no card.", hint="Give the model to edgeseg build, which makes one.")
     card = decode_card(properties.pop(KEY), where=str(path))
     onnx.helper.set_model_props(model, properties)
-    batch, height, width, channels = check_frame_graph(model)
+    batch, height, width, channels = check_frame_graph(model, ends=ends)
     if channels != len(card.preprocess.pixel_format):
         raise ModelFileError(f"{path} takes {channels} channels, but its card says {card.preprocess.pixel_format}.")
     return model, msgspec.structs.replace(card, size_hw=(height, width), batch=batch)
 
 
-def check_frame_graph(model: onnx.ModelProto) -> Shape:
+def check_frame_graph(model: onnx.ModelProto, *, ends: Collection[str] = ("class_map",)) -> Shape:
     """Shape of the frames that a graph takes: `(N, H, W, channels)`.
 
     Raises:
-        ModelFileError: It does not go from uint8 `frame`, of fixed shape, to uint8 `class_map` by way of `logits`.
+        ModelFileError: It does not go from uint8 `frame`, of fixed shape, to one of `ends` by way of `logits`.
     """
     graph = model.graph
-    ends = {value.name: value.type.tensor_type for value in (*graph.input, *graph.output)}
-    uint8 = [name for name, end in ends.items() if end.elem_type == onnx.TensorProto.UINT8]
-    shape = tuple(size.dim_value for size in ends["frame"].shape.dim) if "frame" in ends else ()
+    types = {value.name: value.type.tensor_type for value in (*graph.input, *graph.output)}
+    whole = [name for name in ("frame", *ends) if name in types and name != "logits"]
+    uint8 = all(types[name].elem_type == onnx.TensorProto.UINT8 for name in whole)
+    shape = tuple(size.dim_value for size in types["frame"].shape.dim) if "frame" in types else ()
     inside = any("logits" in node.output for node in graph.node)
-    if not (list(ends) == uint8 == ["frame", "class_map"] and len(shape) == 4 and all(shape) and inside):
+    fits = list(types) in [["frame", end] for end in ends] and uint8
+    if not (fits and len(shape) == 4 and all(shape) and inside):
         raise ModelFileError(
             f"The graph goes from {_names(graph.input)} to {_names(graph.output)}; an engine needs uint8 'frame' "
             "(N, H, W, channels) of fixed size, uint8 'class_map', and a tensor 'logits' between.",

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from edgeseg.backends import Backend, Engine, EngineOptions, installed_backends, open_backend
 from edgeseg.backends.tensorrt.layers import read_layers, types_read
 from edgeseg.build.recipe import BuildRecipe
+from edgeseg.build.store import graph_beside
 from edgeseg.card import Dialect, Int8Recipe, Precision
 from edgeseg.errors import MissingDependency, UsageError
 from edgeseg.graph.attach import attach_head_and_tail
@@ -34,6 +35,7 @@ class Candidate:
 
     Attributes:
         spare_depthwise: Depthwise convolutions stay in float too.
+        own_tail: The graph ends with its logits, and the backend picks the best class.
     """
 
     backend: Backend
@@ -41,6 +43,7 @@ class Candidate:
     dialect: Dialect
     role: Literal["candidate", "reference"]
     spare_depthwise: bool = False
+    own_tail: bool = False
 
     @property
     def is_baseline(self) -> bool:
@@ -51,7 +54,8 @@ class Candidate:
     def name(self) -> str:
         """Unique among the candidates of a build."""
         spared = f", depthwise in {self.backend.rest}" if self.spare_depthwise else ""
-        return f"{self.backend.name} {self.precision} {self.dialect}{spared}"
+        tail = ", own tail" if self.own_tail else ""
+        return f"{self.backend.name} {self.precision} {self.dialect}{spared}{tail}"
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,8 @@ def build_candidate(
         graph = quantize_onnx(prepared, quantization.ranges, dialect=candidate.dialect, recipe=followed)
     backend = candidate.backend
     precision = candidate.precision if candidate.dialect == "float" else backend.rest
-    whole = attach_head_and_tail(graph, head=backend.head, tail=backend.tail, upsample=recipe.upsample)
+    tail = "outside" if candidate.own_tail else backend.tail
+    whole = attach_head_and_tail(graph, head=backend.head, tail=tail, upsample=recipe.upsample)
     counted, card, typing = count_convs(whole), require_card(whole), {}
     quantized = [node.name or "" for node in whole.graph if node.op_type in CONVS and _is_quantized(node)]
     if backend.typed and precision == "fp16":
@@ -172,14 +177,17 @@ def build_candidate(
     card = msgspec.structs.replace(
         card,
         int8=card.int8 if quantization is not None else {},
-        made_from={**card.made_from, "engine_graph": digest},
+        made_from={**card.made_from, "engine_graph": digest, "recipe": recipe.sha256()},
         measured={**card.measured, **typing},
     )
     save_graph(whole, source, card)
     options = EngineOptions(precision=precision, tensorrt=recipe.tensorrt)
     name = f"{card.model}-{height}x{width}-{candidate.precision}-{backend.name}{backend.suffix}"
     engine = backend.build(source, own / name, options, on_progress)
-    source.unlink()
+    if backend.native:
+        source.replace(graph_beside(engine.path))
+    else:
+        source.unlink()
     return Built(candidate, engine, quantization, digest, *counted, _not_int8(engine, quantized))
 
 

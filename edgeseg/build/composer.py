@@ -16,6 +16,7 @@ from edgeseg.build.calibrate import calibrate
 from edgeseg.build.candidates import Built, Candidate, Quantization, build_candidate, depthwise_convs, plan
 from edgeseg.build.choice import pick_best
 from edgeseg.build.gate import check_limits, gate_frames, golden_frame
+from edgeseg.build.identity import sign
 from edgeseg.build.judging import Court
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.quantizations import first_quantizations
@@ -26,7 +27,7 @@ from edgeseg.build.summary import not_instead_of, refusal, refused_row, summariz
 from edgeseg.build.trial import Trial
 from edgeseg.card import Dialect, write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
-from edgeseg.files import engines_folder
+from edgeseg.files import engines_folder, write_bytes
 from edgeseg.graph.io import require_card
 
 __all__ = ["build_engine"]
@@ -44,11 +45,13 @@ def build_engine(
         out: Folder that keeps it; by default where `find_engine` looks.
         on_progress: Told the share done, 0 to 1, and what is under way.
 
+    Where another process builds by the same recipe into the same folder, it is waited for, and its report is given.
+
     Raises:
         GateFailed: No engine is good enough. Nothing was replaced; `error.report` has the figures.
         UsageError, ModelFileError, MissingDependency: See the stages.
     """
-    started = time.perf_counter()
+    started, since = time.perf_counter(), time.time()
     check_limits(recipe)
     store = EngineStore(out or engines_folder())
     on_progress(0.0, "read the model")
@@ -60,6 +63,8 @@ def build_engine(
         recipe, prepared, candidates, calibration, frames, lambda share, note: on_progress(0.35 + 0.1 * share, note)
     )
     with store.staging() as folder, ExitStack() as stack:
+        if (done := _last_build(store.folder)) is not None and done.recipe == recipe.sha256() and done.ended > since:
+            return done.report
         built, refused = _build_all(candidates, prepared, quantizations, recipe, folder, on_progress)
         court = Court(
             prepared, calibration, frames, recipe, folder, lambda share, note: on_progress(0.5 + 0.5 * share, note)
@@ -93,10 +98,29 @@ def build_engine(
         _write_measurements(pick, report, recipe)
         stack.close()
         engine = pick.built.engine.path
-        store.keep({path.name: path for path in files_of(engine)}, engine.name if leads else None)
+        write_bytes(folder / LAST_BUILD, msgspec.json.encode(_Build(recipe.sha256(), time.time(), report)))
+        made = [*files_of(engine), folder / LAST_BUILD]
+        store.keep({path.name: path for path in made}, engine.name if leads else None)
     return report
 
 
+class _Build(msgspec.Struct, frozen=True):
+    """What the last build of a store was asked for, when it ended (seconds since 1970), and what it found."""
+
+    recipe: str
+    ended: float
+    report: BuildReport
+
+
+def _last_build(folder: Path) -> _Build | None:
+    """The last build of a store, by which a process that waited for it knows that it need not build the same."""
+    try:
+        return msgspec.json.decode((folder / LAST_BUILD).read_bytes(), type=_Build)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+LAST_BUILD = ".last-build"
 CHOSEN_ON_THE_GATE = (
     "The calibrator was chosen on the frames that the gate judges on; with --calib SOURCE it is chosen on others."
 )
@@ -157,7 +181,8 @@ def _write_measurements(pick: Trial, report: BuildReport, recipe: BuildRecipe) -
         "data": recipe.data,
         **golden,
     }
-    write_card(engine.path, msgspec.structs.replace(engine.card, measured=measured))
+    card = msgspec.structs.replace(engine.card, measured=measured)
+    write_card(engine.path, sign(card) if pick.built.candidate.backend.native else card)
 
 
 def _may_lead(store: EngineStore, pick: Trial) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,7 +21,8 @@ from edgeseg.build.repair import STAGES, Repair
 from edgeseg.build.report import CalibratorRow, RepairStep
 from edgeseg.build.search import search_frames
 from edgeseg.build.trial import Judged, Trial, judge_engine, open_judge, time_all
-from edgeseg.errors import EngineMismatch, ModelFileError
+from edgeseg.device.cuda import CudaError
+from edgeseg.errors import EngineMismatch, MissingDependency, ModelFileError
 
 __all__ = ["Court", "Outcome"]
 
@@ -84,6 +86,7 @@ class Court:
             trials = self._time(judged, first, 0.25, 0.35)
             leads = self._to_repair(trials)
             if not leads:
+                trials = self._and_own_tail(trials, judge, first)
                 stack.push(first.pop_all())
                 return Outcome(trials)
         repairs = []
@@ -93,11 +96,29 @@ class Court:
             if repairs[-1].best.verdict == "pass":
                 break
         return Outcome(
-            self._time(judged, stack, 0.9, 1.0),
+            self._and_own_tail(self._time(judged, stack, 0.9, 0.95), judge, stack),
             tuple(step for repair in repairs for step in repair.steps),
             tuple(row for repair in repairs for row in repair.calibrators),
             self._warnings(repairs),
         )
+
+    def _and_own_tail(self, trials: list[Trial], judge: Judge, stack: ExitStack) -> list[Trial]:
+        """With the best engine once more, where its backend has a tail of its own, timed in turns with the first."""
+        pick = pick_best(trials, self.recipe)
+        candidate = pick.built.candidate
+        if pick.session is None or pick.verdict == "fail" or not candidate.backend.own_tail:
+            return trials
+        self.on_progress(0.95, f"build {candidate.name}, own tail")
+        own = dataclasses.replace(candidate, own_tail=True)
+        try:
+            built = build_candidate(own, self.prepared, pick.built.quantization, self.recipe, self.folder)
+            judged = judge_engine(judge, built, self.recipe)
+        except (ModelFileError, EngineMismatch, MissingDependency, CudaError) as error:
+            logger.warning("%s was not tried: %s", own.name, error.message)
+            return trials
+        baseline = next(one for one in trials if one.built.candidate.is_baseline)
+        again = {one.built.candidate: one for one in self._time([baseline, pick, judged], stack, 0.95, 1.0)}
+        return [again.get(one.built.candidate, one) for one in trials] + [again[own]]
 
     def _warnings(self, repairs: list[Repair]) -> tuple[str, ...]:
         attempts = sum(step.gate is not None for repair in repairs for step in repair.steps)

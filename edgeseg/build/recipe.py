@@ -11,6 +11,7 @@ from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.card import PixelFormat, Precision, Preprocess, Resize, Upsample
 from edgeseg.catalog import DEFAULT_MODEL
 from edgeseg.errors import UsageError
+from edgeseg.files import sha256_bytes
 
 __all__ = ["PREFERENCES", "PREPROCESSING", "BuildRecipe", "Prefer", "preprocess_of", "refuse_options"]
 
@@ -102,6 +103,10 @@ class BuildRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     threshold: float | None = None
     resize: Resize | None = None
     tensorrt: TensorRtOptions = TensorRtOptions()
+
+    def sha256(self) -> str:
+        """Hash of all that is asked for."""
+        return sha256_bytes(msgspec.json.encode(self))
 
 
 def preprocess_of(recipe: BuildRecipe) -> Preprocess:

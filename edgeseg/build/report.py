@@ -62,6 +62,7 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         spare_depthwise: Depthwise convolutions were left in float too.
+        own_tail: The backend picks the best class by a kernel of edgeseg's own.
         not_int8: Convolutions with Q/DQ that the library runs in float all the same, where it tells.
     """
 
@@ -70,6 +71,7 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
     precision: Precision
     role: Literal["candidate", "reference"]
     spare_depthwise: bool = False
+    own_tail: bool = False
     verdict: Verdict
     reason: str
     picked: bool = False

@@ -14,14 +14,26 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from edgeseg.backends import Engine, Session, open_backend
+from edgeseg.backends import Backend, Engine, Session, open_backend
 from edgeseg.backends.session import Output
 from edgeseg.backends.tensorrt.layers import layers_path
+from edgeseg.build.identity import check_signature
 from edgeseg.card import card_path
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError, nearest
 from edgeseg.files import engines_folder, sha256_file, write_bytes
 
-__all__ = ["EngineStore", "find_engine", "golden_paths", "load_session"]
+__all__ = [
+    "EngineStore",
+    "check_own",
+    "files_of",
+    "find_engine",
+    "find_path",
+    "golden_paths",
+    "graph_beside",
+    "load_session",
+    "read_golden",
+    "write_golden",
+]
 
 CURRENT = "current.json"
 JOURNAL = ".replacing"
@@ -128,20 +140,29 @@ def find_engine(word: str | Path | None = None, folder: Path | None = None) -> E
         UsageError: Nothing or more than one fits, or nothing was built yet.
         ModelFileError: The engine or its card is damaged.
     """
+    return Engine.open(find_path(word, folder))
+
+
+def find_path(word: str | Path | None = None, folder: Path | None = None) -> Path:
+    """Where the engine lies that `find_engine` opens, which may be damaged.
+
+    Raises:
+        UsageError: Nothing or more than one fits, or nothing was built yet.
+    """
     if word is not None and Path(word).is_file():
         _heal(EngineStore(Path(word).parent))
-        return Engine.open(word)
+        return Path(word)
     store = EngineStore(Path(word) if word is not None and Path(word).is_dir() else folder or engines_folder())
     _heal(store)
     if word is None or Path(word).is_dir():
         current = store.current()
         if current is None:
             raise UsageError(f"No engine was built yet in {store.folder}.", hint="Build one: edgeseg build --int8")
-        return Engine.open(current)
+        return current
     engines = store.engines()
     fitting = [path for name, path in engines.items() if name == str(word) or name.startswith(str(word))]
     if len(fitting) == 1:
-        return Engine.open(fitting[0])
+        return fitting[0]
     if fitting:
         names = ", ".join(path.name for path in fitting)
         raise UsageError(f"'{word}' fits {len(fitting)} engines: {names}.", hint="Give the whole name, or a path.")
@@ -160,11 +181,13 @@ def load_session(engine: Engine, output: Output = "class_map") -> Session:
     """A session that still gives the answer to the golden frame that it gave when it was measured.
 
     Raises:
-        EngineMismatch: It answers otherwise here.
+        EngineMismatch: It answers otherwise here, or it was built for another library version, GPU or graph.
         MissingDependency: The engine's library is not installed.
-        ModelFileError: The library refuses the file, or the golden pair is missing.
+        ModelFileError: The library refuses the file, this machine did not sign its card, or the golden pair is missing.
     """
-    session = open_backend(engine.card.backend).load(engine, output)
+    backend = open_backend(engine.card.backend)
+    check_own(engine, backend)
+    session = backend.load(engine, output)
     if output == "class_map" and "golden" in engine.card.measured:
         try:
             check_golden(session, engine)
@@ -195,6 +218,7 @@ def check_golden(session: Session, engine: Engine) -> None:
 
 
 REBUILD = "Build it anew on this machine: edgeseg build --int8"
+RENEW = "Build it anew from the graph beside it: --rebuild"
 
 
 def read_golden(engine: Engine) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -223,6 +247,37 @@ def write_golden(engine: Path, frame: npt.NDArray[np.uint8], class_map: npt.NDAr
     return [sha256_file(path) for path in paths]
 
 
+def check_own(engine: Engine, backend: Backend) -> None:
+    """Refuse an engine of native code that does not fit this machine, or that this machine did not sign.
+
+    Raises:
+        EngineMismatch: It was built for another library version, GPU or graph.
+        ModelFileError: This machine did not sign its card.
+    """
+    if backend.native:
+        if misfit := backend.misfit(engine.card):
+            raise EngineMismatch(f"The engine {engine.path} does not fit this machine. {misfit}", hint=RENEW)
+        check_graph_beside(engine)
+        check_signature(engine)
+
+
+def graph_beside(engine: Path) -> Path:
+    """Where the graph lies that an engine of native code was built from: the engine's whole name and `.onnx`."""
+    return engine.with_name(engine.name + ".onnx")
+
+
+def check_graph_beside(engine: Engine) -> None:
+    """Refuse an engine beside which another graph lies than that it was built from.
+
+    Raises:
+        EngineMismatch: It is another's.
+    """
+    path, wanted = graph_beside(engine.path), engine.card.made_from.get("engine_graph_file")
+    if path.is_file() and sha256_file(path) != wanted:
+        raise EngineMismatch(f"The engine {engine.path} was built from another graph than {path.name}.", hint=RENEW)
+
+
 def files_of(engine: Path) -> list[Path]:
     """All files of one engine that there are."""
-    return [path for path in (engine, card_path(engine), *golden_paths(engine), layers_path(engine)) if path.is_file()]
+    beside = (card_path(engine), *golden_paths(engine), layers_path(engine), graph_beside(engine))
+    return [path for path in (engine, *beside) if path.is_file()]

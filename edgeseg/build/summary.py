@@ -71,6 +71,7 @@ def refused_row(candidate: Candidate, reason: str) -> CandidateReport:
         precision=candidate.precision,
         role=candidate.role,
         spare_depthwise=candidate.spare_depthwise,
+        own_tail=candidate.own_tail,
         verdict="fail",
         reason=reason,
     )

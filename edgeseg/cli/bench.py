@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from edgeseg.cli.native import make_ready, native_options
 from edgeseg.cli.options import UPSAMPLE, percentiles, size
 from edgeseg.cli.report import json_option, print_json, print_table, progress, say
 
@@ -42,8 +43,11 @@ __all__ = ["bench"]
     help="Frame to resize from.",
 )
 @click.option("--upsample", type=UPSAMPLE, default="half", show_default=True, help="Where an ENGINE is a graph.")
+@native_options
 @json_option
-def bench(engines: tuple[str, ...], out: Path | None, as_json: bool, **settings: Any) -> None:
+def bench(
+    engines: tuple[str, ...], out: Path | None, rebuild: bool, trust_engine: bool, as_json: bool, **settings: Any
+) -> None:
     """Time ENGINES in turns: latency, FPS, with and without the resize of a camera's frame.
 
     ENGINES are paths or names of engines that were built; without any, the one that was built last. A shipped model's
@@ -58,8 +62,11 @@ def bench(engines: tuple[str, ...], out: Path | None, as_json: bool, **settings:
     """
     from edgeseg.bench import Settings, run_benchmark, write_benchmark
     from edgeseg.bench.markdown import columns, markdown, row
-    from edgeseg.build.graphs import find_or_build
+    from edgeseg.build.graphs import find_or_build, graph_path
 
+    for word in engines or (None,):
+        if word is None or graph_path(word) is None:
+            make_ready(word, rebuild=rebuild, trust_engine=trust_engine)
     plan = Settings(**settings)
     with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder, progress("Timing") as update:
         found = [(word, find_or_build(word, Path(folder), upsample=plan.upsample)) for word in engines or (None,)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.cli.report import format_time, points, print_table
@@ -76,7 +77,7 @@ def _cells(row: CandidateReport, *, with_drop: bool) -> tuple[str, ...]:
     return (
         row.backend,
         row.dialect,
-        row.precision + (", depthwise in float" if row.spare_depthwise else ""),
+        ", ".join(_variant(row)),
         *((f"{speed.p50_ms:.2f}", f"{speed.fps:.1f}") if speed else ("-", "-")),
         _accuracy(row.gate),
         *((_drop(row.gate),) if with_drop else ()),
@@ -84,6 +85,14 @@ def _cells(row: CandidateReport, *, with_drop: bool) -> tuple[str, ...]:
         f"{row.int8_convs}/{row.total_convs}",
         f"{'▶ ' if row.picked else ''}{verdict}",
     )
+
+
+def _variant(row: CandidateReport) -> Iterator[str]:
+    yield row.precision
+    if row.spare_depthwise:
+        yield "depthwise in float"
+    if row.own_tail:
+        yield "own tail"
 
 
 def _accuracy(gate: Gate | None) -> str:

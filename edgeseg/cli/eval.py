@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeseg.cli.native import make_ready, native_options
 from edgeseg.cli.options import UPSAMPLE
 from edgeseg.cli.report import json_option, points, print_json, print_table, progress
 
@@ -24,8 +25,9 @@ __all__ = ["eval_"]
     "--data", required=True, metavar="DIR", help="Labelled frames: images/ with masks/ or labels/; or camvid."
 )
 @click.option("--upsample", type=UPSAMPLE, default="full", show_default=True, help="Where ENGINE is a graph.")
+@native_options
 @json_option
-def eval_(engine: str | None, data: str, upsample: Any, as_json: bool) -> None:
+def eval_(engine: str | None, data: str, upsample: Any, rebuild: bool, trust_engine: bool, as_json: bool) -> None:
     """Score ENGINE on labelled frames: mIoU, IoU by class, and pixel accuracy.
 
     ENGINE is a path or the name of an engine that was built; without it the one that was built last. A shipped
@@ -43,6 +45,7 @@ def eval_(engine: str | None, data: str, upsample: Any, as_json: bool) -> None:
     from edgeseg.data.labelled import open_validation
     from edgeseg.evaluate import ConfusionMatrix, evaluate_frames
 
+    make_ready(engine, rebuild=rebuild, trust_engine=trust_engine)
     with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
         found = find_or_build(engine, Path(folder), upsample=upsample)
         frames = open_validation(data, found.card.num_classes)

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from edgeseg.cli.interrupt import stopped_by_interrupt
+from edgeseg.cli.native import make_ready, native_options
 from edgeseg.cli.report import json_option, print_json, progress, say
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = ["run"]
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--still", help="Also save the overlay of one frame: a .png or .jpg.")
 @click.option("--still-at", type=click.IntRange(min=0), help="Number of that frame.  [default: the middle one]")
+@native_options
 @json_option
 def run(
     source: str,
@@ -36,6 +38,8 @@ def run(
     frames: int | None,
     still: str | None,
     still_at: int | None,
+    rebuild: bool,
+    trust_engine: bool,
     as_json: bool,
 ) -> None:
     """Segment the frames of SOURCE and give the result to every SINK.
@@ -58,6 +62,7 @@ def run(
     """
     from edgeseg.build import find_engine
 
+    make_ready(engine, rebuild=rebuild, trust_engine=trust_engine)
     with stopped_by_interrupt("Finishing what was begun") as stop:
         report = _segment(find_engine(engine), source, sinks, still, still_at, opacity, frames, stop)
         interrupted = stop()

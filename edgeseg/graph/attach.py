@@ -9,14 +9,14 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass, ShapeInferencePass
 
-from edgeseg.card import Card, Head, TailLayout, Upsample
+from edgeseg.card import Card, Head, TailLayout, Upsample, tail_size
 from edgeseg.errors import ModelFileError
 from edgeseg.graph.io import graph_card, set_card
 from edgeseg.graph.passes.adopt_frames import PIXELS
 from edgeseg.graph.passes.cut_tail import LOGITS
 from edgeseg.graph.values import add_constant, named_node
 
-__all__ = ["CLASS_MAP", "FRAME", "PICKED", "attach_head_and_tail", "tail_size"]
+__all__ = ["CLASS_MAP", "FRAME", "PICKED", "attach_head_and_tail"]
 
 FRAME, CLASS_MAP = "frame", "class_map"
 #: The classes before they grow to the frame's size, `(N, h, w)`.
@@ -33,13 +33,14 @@ def attach_head_and_tail(
         head: `dequantize` moves bytes about and dequantizes them once, the fastest on CPUs; `cast` keeps bytes to
             the first and the last operator, a Cast from and to float, which is all that TensorRT accepts.
         tail: Where the best class is sought: `channels_first` as the logits lie; `channels_last` after a transposition
-            behind their resize, or `channels_last_early` before it. The fastest differs by library.
+            behind their resize, or `channels_last_early` before it. The fastest differs by library. `outside` leaves
+            the logits as the output, for a backend with a tail of its own.
         upsample: Size at which the best class is picked: `full`, `half`, or `none` for the logits' own; from
             there the class map grows by nearest neighbour.
 
     Returns:
         A new graph with the input `frame` `(N, H, W, 3)` uint8 (4 channels for `bgrx`) and the output
-        `class_map` `(N, H, W)` uint8. The tensor `logits` stays inside.
+        `class_map` `(N, H, W)` uint8, unless the tail is outside. The tensor `logits` stays inside.
 
     Raises:
         ModelFileError: The graph is neither prepared nor quantized.
@@ -50,21 +51,12 @@ def attach_head_and_tail(
     whole = model.clone()
     by_cast = head == "cast"
     _attach_head(whole.graph, card, card.fixed_size_hw, by_cast=by_cast)
-    _attach_tail(whole.graph, card, card.fixed_size_hw, upsample, by_cast=by_cast, tail=tail)
+    if tail != "outside":
+        _attach_tail(whole.graph, card, card.fixed_size_hw, upsample, by_cast=by_cast, tail=tail)
     for tidy in (RemoveUnusedNodesPass(), NameFixPass(), ShapeInferencePass()):
         tidy(whole)
     set_card(whole, msgspec.structs.replace(card, upsample=upsample))
     return whole
-
-
-def tail_size(size_hw: tuple[int, int], logits_hw: tuple[int, int], upsample: Upsample) -> tuple[int, int]:
-    """Height and width at which the best class is picked; never below the logits' own size."""
-    if upsample == "full":
-        return size_hw
-    if upsample == "none":
-        return logits_hw
-    half = (-(-size_hw[0] // 2), -(-size_hw[1] // 2))
-    return half if half[0] > logits_hw[0] and half[1] > logits_hw[1] else logits_hw
 
 
 class _Chain:

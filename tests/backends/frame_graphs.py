@@ -8,7 +8,7 @@ import msgspec
 import onnx
 import onnx_ir as ir
 
-from edgeseg.card import Card, Dialect, Head, PixelFormat, Preprocess
+from edgeseg.card import Card, Dialect, Head, PixelFormat, Preprocess, TailLayout, Upsample
 from edgeseg.graph.attach import attach_head_and_tail
 from edgeseg.graph.io import save_graph, set_card
 from edgeseg.labels import voc_palette
@@ -40,10 +40,12 @@ def write_frame_graph(
     prepared: onnx.ModelProto | None = None,
     dialect: Dialect = "float",
     head: Head = "dequantize",
+    tail: TailLayout = "channels_first",
+    upsample: Upsample = "none",
 ) -> Path:
     """The tiny network with head and tail; its class map is that of the logits, grown by nearest neighbour."""
     model = ir.from_proto(prepared or tiny_prepared(*size_hw, batch=batch, seed=SEED))
     own = card(size_hw, batch=batch, pixel_format=pixel_format)
     set_card(model, msgspec.structs.replace(own, dialect=dialect))
-    save_graph(attach_head_and_tail(model, head=head, upsample="none"), path)
+    save_graph(attach_head_and_tail(model, head=head, tail=tail, upsample=upsample), path)
     return path

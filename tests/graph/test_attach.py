@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgeseg.card import Card, PixelFormat, Preprocess, Upsample
+from edgeseg.card import Card, PixelFormat, Preprocess, Upsample, tail_size
 from edgeseg.errors import ModelFileError
-from edgeseg.graph.attach import attach_head_and_tail, tail_size
+from edgeseg.graph.attach import attach_head_and_tail
 from edgeseg.graph.io import graph_sha256, set_card
 from edgeseg.graph.values import add_constant, named_node
 from edgeseg.graph.verify import run_graph

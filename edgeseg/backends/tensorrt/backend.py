@@ -20,10 +20,11 @@ from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.backends.tensorrt.parent import build_plan
 from edgeseg.backends.tensorrt.request import Answer, Request
 from edgeseg.backends.tensorrt.session import TensorRtSession
-from edgeseg.card import Card, Precision
+from edgeseg.card import Card, Identity, Precision
 from edgeseg.device.cuda import open_cuda
+from edgeseg.device.jetson import jetpack_version, l4t_version
 from edgeseg.errors import MissingDependency
-from edgeseg.files import cache_folder, write_bytes
+from edgeseg.files import cache_folder, sha256_file, write_bytes
 
 __all__ = ["TensorRt", "TensorRtRtx"]
 
@@ -37,6 +38,8 @@ class TensorRt(Backend):
     floats = ("fp16", "fp32")
     rest: Precision = "fp16"
     spares_depthwise = True
+    native = True
+    own_tail = True
     head = "cast"
 
     def __init__(self) -> None:
@@ -54,6 +57,32 @@ class TensorRt(Backend):
             return error.message.rstrip(".")
         return ""
 
+    def misfit(self, card: Card) -> str:
+        """See `Backend.misfit`. An engine that was built without a GPU fits all that the library knows."""
+        built, here = card.identity, self._identity()
+        if built is None:
+            return f"The card of {card.model} does not say what its engine was built by."
+        if built.version != here.version:
+            return f"It was built by {self.name} {built.version}; here is {here.version}, which takes its own alone."
+        if built.gpu and here.gpu and (built.gpu, built.compute_capability) != (here.gpu, here.compute_capability):
+            gpus = (f"{one.gpu} (compute capability {one.compute_capability})" for one in (built, here))
+            return "It was built for {}; this machine has {}.".format(*gpus)
+        return ""
+
+    def _identity(self) -> Identity:
+        l4t = l4t_version()
+        try:
+            device = open_cuda().device
+        except MissingDependency:
+            return Identity(version=self.version())
+        return Identity(
+            version=self.version(),
+            gpu=device.name,
+            compute_capability=device.compute_capability,
+            jetpack=jetpack_version(l4t),
+            l4t=l4t,
+        )
+
     def build(
         self,
         graph: Path,
@@ -65,7 +94,9 @@ class TensorRt(Backend):
         from edgeseg.backends.onnx_file import read_frame_graph
 
         self._check_options(options)
-        model, card = read_frame_graph(graph)
+        model, card = read_frame_graph(graph, ends=("class_map", "logits"))
+        made_from = {**card.made_from, "engine_graph_file": sha256_file(graph)}
+        card = msgspec.structs.replace(card, identity=self._identity(), made_from=made_from)
         convolutions = [node.name for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
         with tempfile.TemporaryDirectory(prefix=".tensorrt-", dir=out.parent) as folder:
             own = Path(folder)
@@ -102,11 +133,8 @@ class TensorRt(Backend):
 
     def _timing_cache(self) -> Path:
         """Times of kernels are those of one version on one GPU."""
-        try:
-            device = open_cuda().device
-            gpu = f"{device.name}-{device.compute_capability}".replace(" ", "-").replace("/", "-")
-        except MissingDependency:
-            gpu = "no-gpu"
+        here = self._identity()
+        gpu = f"{here.gpu}-{here.compute_capability}".replace(" ", "-").replace("/", "-") if here.gpu else "no-gpu"
         return cache_folder() / "timing" / f"{self.name}-{self.version()}-{gpu}"
 
 

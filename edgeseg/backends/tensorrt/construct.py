@@ -64,7 +64,7 @@ def _mark_logits(network: trt.INetworkDefinition) -> None:
     """Have the engine give the logits too, which the parser made on the way to the class map."""
     layers = (network.get_layer(index) for index in range(network.num_layers))
     for output in (layer.get_output(index) for layer in layers for index in range(layer.num_outputs)):
-        if output.name == LOGITS:
+        if output.name == LOGITS and not output.is_network_output:
             network.mark_output(output)
 
 

@@ -13,6 +13,7 @@ from edgeseg.backends.session import Buffers, Output, Session, Shape, UInt8
 from edgeseg.backends.tensorrt.library import Library
 from edgeseg.backends.tensorrt.logger import last_errors, runtime_logger
 from edgeseg.backends.tensorrt.options import TensorRtOptions
+from edgeseg.backends.tensorrt.tail import Tail, tail_of
 from edgeseg.card import Card
 from edgeseg.device.cuda import Cuda, CudaError
 from edgeseg.errors import EdgesegError, ModelFileError
@@ -64,7 +65,7 @@ class TensorRtSession(Session):
         self, card: Card, library: Library, cuda: Cuda, plan: bytes, output: Output, options: TensorRtOptions
     ) -> None:
         self._library, self._cuda, self._output = library, cuda, output
-        self._beside = CLASS_MAP if output == LOGITS else LOGITS
+        self._tail: Tail | None = None
         runtime: trt.Runtime = library.module.Runtime(runtime_logger(library.name))
         self._engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
@@ -82,11 +83,11 @@ class TensorRtSession(Session):
                 raise EdgesegError(f"{library.name} has no memory to run the engine: {last_errors(library.name)}.")
             self._stream = cuda.create_stream()
             self._held.callback(cuda.destroy_stream, self._stream)
-            self._beside_at = cuda.allocate(_size(self._engine, self._beside))
-            self._held.callback(cuda.free, self._beside_at)
-            sizes = _size(self._engine, FRAME), _size(self._engine, output)
+            self._prepare_tail(card, self._engine)
+            answer = self._answer_shape(card, self._engine)
+            sizes = _size(self._engine, FRAME), math.prod(answer) * self._dtype.itemsize
             self._slots: tuple[_Slot, ...] = (self._slot(*sizes), self._slot(*sizes))
-            super().__init__(card, self._make_buffers(self._engine))
+            super().__init__(card, self._make_buffers(_shape(self._engine, FRAME), answer))
             self._warm_up(options.cuda_graph)
         except BaseException:
             self._release()
@@ -97,16 +98,32 @@ class TensorRtSession(Session):
             "memory": "mapped" if self._mapped else "copied",
             "cuda_graph": all(slot.graph is not None for slot in self._slots),
             "wait": "spin" if options.spin else "sleep",
+            "tail": "own kernel" if self._tail is not None else "in the graph",
             "cuda": cuda.binding,
         }
 
     def _check_ends(self, engine: trt.ICudaEngine) -> None:
-        names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
-        if names != {FRAME, CLASS_MAP, LOGITS}:
+        self._names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+        if not {FRAME, LOGITS} <= self._names <= {FRAME, CLASS_MAP, LOGITS}:
             raise ModelFileError(
-                f"The engine has the ends {', '.join(sorted(names))}; {FRAME}, {CLASS_MAP} and {LOGITS} are needed.",
+                f"The engine has the ends {', '.join(sorted(self._names))}; {FRAME} and {LOGITS} are needed.",
                 hint=REBUILD,
             )
+
+    def _prepare_tail(self, card: Card, engine: trt.ICudaEngine) -> None:
+        """Memory for the end that is not asked for, and the kernel where the engine has no class map."""
+        cuda, dtype = self._cuda, _dtype(engine, LOGITS)
+        self._dtype = dtype if self._output == LOGITS else np.dtype(np.uint8)
+        self._beside = CLASS_MAP if self._output == LOGITS else LOGITS
+        if self._beside in self._names:
+            self._beside_at = cuda.allocate(_size(engine, self._beside))
+            self._held.callback(cuda.free, self._beside_at)
+        if CLASS_MAP not in self._names and self._output == CLASS_MAP:
+            self._tail = tail_of(card, _shape(engine, LOGITS), half=dtype.itemsize == 2)
+            self._kernel = self._tail.load(cuda)
+
+    def _answer_shape(self, card: Card, engine: trt.ICudaEngine) -> Shape:
+        return (card.batch, *card.fixed_size_hw) if self._tail is not None else _shape(engine, self._output)
 
     def _slot(self, given_bytes: int, answer_bytes: int) -> _Slot:
         given, given_at = self._memory(given_bytes)
@@ -143,10 +160,14 @@ class TensorRtSession(Session):
         if not self._mapped:
             self._cuda.to_device(slot.given_at, slot.given, self._stream)
         context.set_tensor_address(FRAME, slot.given_at)
-        context.set_tensor_address(self._output, slot.answer_at)
-        context.set_tensor_address(self._beside, self._beside_at)
+        if self._output in self._names:
+            context.set_tensor_address(self._output, slot.answer_at)
+        if self._beside in self._names:
+            context.set_tensor_address(self._beside, self._beside_at)
         if not context.execute_async_v3(self._stream):
             raise EdgesegError(f"{self._library.name} failed: {last_errors(self._library.name)}.", hint=REBUILD)
+        if self._tail is not None:
+            self._tail.launch(self._cuda, self._kernel, self._beside_at, slot.answer_at, self._stream)
         if not self._mapped:
             self._cuda.to_host(slot.answer, slot.answer_at, self._stream)
 
@@ -171,14 +192,12 @@ class TensorRtSession(Session):
             np.copyto(answer, own.answer.view(self._dtype).reshape(answer.shape))
         return {"inference": self._cuda.milliseconds(own.begin, own.end)}
 
-    def _make_buffers(self, engine: trt.ICudaEngine) -> Buffers:
+    def _make_buffers(self, frame: Shape, answer: Shape) -> Buffers:
         """Class maps are given as the GPU writes them, logits in float32 whatever they are in the engine."""
-        frame, answer = _shape(engine, FRAME), _shape(engine, self._output)
         first, second = self._slots
         given = first.given.reshape(frame), second.given.reshape(frame)
         if self._output == CLASS_MAP:
             return Buffers(given, (first.answer.reshape(answer), second.answer.reshape(answer)))
-        self._dtype = _dtype(engine, LOGITS)
         return Buffers(given, (np.zeros(answer, np.float32), np.zeros(answer, np.float32)))
 
     def _free(self) -> None:

@@ -16,6 +16,7 @@ pytest.importorskip("onnxruntime")
 
 from edgeseg.backends import Backend, Engine, EngineOptions, Session, open_backend
 from edgeseg.backends.tensorrt.options import TensorRtOptions
+from edgeseg.card import TailLayout, Upsample
 from edgeseg.device.cuda import CudaError
 from edgeseg.errors import EdgesegError, ModelFileError
 from tests.backends.frame_graphs import SIZE, write_frame_graph
@@ -123,6 +124,26 @@ def test_memory_is_mapped_where_it_is_shared(integrated: bool, memory: str, told
             session.infer(frame())
             assert session.execution["memory"] == told
             assert gpu.CALLS.count("cudaMemcpyAsync") == (2 if told == "copied" else 0)
+
+
+@pytest.mark.parametrize("cuda_graph", [True, False], ids=["in a graph", "step by step"])
+@pytest.mark.parametrize("upsample", ["none", "half", "full"])
+def test_our_own_tail_gives_the_class_map_of_the_graphs(
+    upsample: Upsample, cuda_graph: bool, backend: Backend, gpu: Any, tmp_path: Path
+) -> None:
+    options, maps = EngineOptions(tensorrt=TensorRtOptions(cuda_graph=cuda_graph)), []
+    tails: tuple[tuple[TailLayout, str], ...] = (("channels_first", "in the graph"), ("outside", "own kernel"))
+    for tail, told in tails:
+        graph = write_frame_graph(tmp_path / f"{tail}.onnx", head="cast", tail=tail, upsample=upsample)
+        engine = backend.build(graph, tmp_path / f"{tail}.engine", options)
+        with backend.load(engine) as session:
+            assert session.execution["tail"] == told
+            maps.append(session.infer(frame()))
+        with backend.load(engine, "logits") as logits:
+            assert logits.infer(frame()).dtype == np.float32
+    assert np.array_equal(*maps)
+    assert len(np.unique(maps[0])) > 1
+    assert live(gpu) == {}
 
 
 def fails(session: Session, kind: type[EdgesegError], said: str) -> EdgesegError:

@@ -15,6 +15,12 @@ from tests.backends.tensorrt.stand_in import asked_for, stand_in
 
 #: What goes wrong from now on: "deserialize" gives None, "execute" gives False, "context" gives None.
 FAULTS: set[str] = set()
+#: ONNX Runtime's types to TensorRT's and numpy's.
+TYPES = {
+    "tensor(uint8)": ("UINT8", "uint8"),
+    "tensor(float16)": ("HALF", "float16"),
+    "tensor(float)": ("FLOAT", "float32"),
+}
 MAGIC = b"plan of a GPU that is none"
 
 
@@ -35,8 +41,8 @@ class Engine:
         return next(tuple(end.shape) for end in self.ends if end.name == name)
 
     def get_tensor_dtype(self, name: str) -> Any:
-        types = {end.name: end.type for end in self.ends}
-        return module.DataType.UINT8 if types[name] == "tensor(uint8)" else module.DataType.FLOAT
+        (kind,) = (end.type for end in self.ends if end.name == name)
+        return module.DataType[TYPES[kind][0]]
 
     def create_execution_context(self) -> Context | None:
         return None if "context" in FAULTS else Context(self)
@@ -76,8 +82,9 @@ class Context:
 
 def _at(address: int, end: Any) -> Any:
     """The array at an address, of an end's type and shape."""
-    kind = ctypes.c_uint8 if end.type == "tensor(uint8)" else ctypes.c_float
-    return np.ctypeslib.as_array((kind * math.prod(end.shape)).from_address(address)).reshape(end.shape)
+    dtype = np.dtype(TYPES[end.type][1])
+    size = math.prod(end.shape) * dtype.itemsize
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)).view(dtype).reshape(end.shape)
 
 
 _graph: list[bytes] = []
@@ -94,7 +101,11 @@ def _build(network: Any, config: Any) -> bytes:
 
     model = onnx.load_model_from_string(_graph[0])
     for (tensor,) in asked_for(module, "INetworkDefinition.mark_output"):
-        model.graph.output.append(onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, None))
+        if any(output.name == tensor.name for output in model.graph.output):
+            continue
+        typed = onnx.shape_inference.infer_shapes(model).graph.value_info
+        kind = next(value.type.tensor_type.elem_type for value in typed if value.name == tensor.name)
+        model.graph.output.append(onnx.helper.make_tensor_value_info(tensor.name, kind, None))
     return MAGIC + model.SerializeToString()
 
 

@@ -1,0 +1,109 @@
+"""An engine that does not fit this machine any more, built anew from the graph beside it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edgeseg.backends import Backend, Engine, EngineOptions, open_backend
+from edgeseg.backends.tensorrt.options import TensorRtOptions
+from edgeseg.build.identity import sign
+from edgeseg.build.store import (
+    EngineStore,
+    check_own,
+    files_of,
+    graph_beside,
+    read_golden,
+    write_golden,
+)
+from edgeseg.card import Card, read_card, write_card
+from edgeseg.errors import EngineMismatch, ModelFileError
+
+__all__ = ["PREVIOUS", "fits", "rebuild"]
+
+#: Folder within the store that keeps the engine before the last rebuild.
+PREVIOUS = "previous"
+#: Share of the golden class map that must be as the engine before gave it. Another GPU rounds otherwise.
+ALIKE = 0.99
+
+
+def fits(path: Path) -> bool:
+    """Whether the engine is whole, fits this machine and is its own."""
+    try:
+        engine = Engine.open(path)
+        check_own(engine, open_backend(engine.card.backend))
+    except (EngineMismatch, ModelFileError):
+        return False
+    return True
+
+
+def rebuild(path: Path, on_progress: Callable[[float, str], None] = lambda *_: None) -> Engine:
+    """Build the engine anew from the graph beside it, as it was built before; one that fits is left as it is.
+
+    Of two processes one builds, and the other waits and takes what it built. The engine before lies in the folder
+    `previous` then, all its files under their names.
+
+    Args:
+        path: The engine, which may be damaged.
+        on_progress: Told the share done of a phase, 0 to 1, and its name.
+
+    Raises:
+        ModelFileError: There is no card or graph beside it, or the library refuses the graph.
+        EngineMismatch: The new engine computes something else than the one before.
+    """
+    with EngineStore(path.parent).staging() as folder:
+        if fits(path):
+            return Engine.open(path)
+        card, graph = read_card(path), graph_beside(path)
+        if not graph.is_file():
+            raise ModelFileError(
+                f"The graph {graph.name}, from which {path} could be built anew, is not beside it.",
+                hint=f"Build it from its model: edgeseg build {card.model} --backend {card.backend}",
+            )
+        backend = open_backend(card.backend)
+        tensorrt = msgspec.convert(card.measured["execution"]["options"], TensorRtOptions)
+        options = EngineOptions(precision=card.float_precision, tensorrt=tensorrt)
+        built = backend.build(graph, folder / path.name, options, on_progress)
+        shutil.copyfile(graph, graph_beside(built.path))
+        measured = _carried_over(Engine(path, card), built, backend)
+        write_card(built.path, sign(msgspec.structs.replace(built.card, measured=measured)))
+        _keep_previous(path)
+        EngineStore(path.parent).keep({one.name: one for one in files_of(built.path)}, None)
+    return Engine.open(path)
+
+
+def _carried_over(old: Engine, new: Engine, backend: Backend) -> dict[str, Any]:
+    """What was measured of the old engine, but for its speed, once the new one was seen to compute the same."""
+    measured = {name: value for name, value in old.card.measured.items() if name not in ("speed", "device")}
+    measured |= {"execution": new.card.measured["execution"], "rebuilt_from": _told(old.card)}
+    if "golden" not in measured:
+        return measured
+    frame, expected = read_golden(old)
+    with backend.load(new) as session:
+        batch = session.input_buffer().shape[0]
+        answer = session.infer(np.repeat(frame[None], batch, 0))[0].astype(np.uint8)
+    same = float((answer == expected).mean())
+    if same < ALIKE:
+        raise EngineMismatch(
+            f"Built anew, the engine computes something else than before: {100 * same:.2f} % of its golden class map "
+            f"are as they were, {100 * ALIKE:g} % are needed. The old one is kept.",
+            hint=f"Build and measure it from its model: edgeseg build {old.card.model} --backend {old.card.backend}",
+        )
+    return measured | {"golden": write_golden(new.path, frame, answer)}
+
+
+def _told(card: Card) -> dict[str, Any]:
+    return {} if card.identity is None else {"sha256": card.sha256, **msgspec.to_builtins(card.identity)}
+
+
+def _keep_previous(path: Path) -> None:
+    folder = path.parent / PREVIOUS
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for one in files_of(path):
+        shutil.copyfile(one, folder / one.name)
