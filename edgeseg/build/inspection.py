@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edgeseg.backends import Engine
+from edgeseg.backends.tensorrt.layers import Layer, read_layers
+from edgeseg.backends.tensorrt.options import TensorRtOptions
+from edgeseg.backends.tensorrt.trtexec import trtexec_line
 from edgeseg.build.candidates import count_convs
 from edgeseg.build.checkpoint import training_of
 from edgeseg.build.graphs import graph_path
-from edgeseg.build.store import find_engine
+from edgeseg.build.store import find_engine, graph_beside
 from edgeseg.card import Card
 from edgeseg.errors import UsageError
 from edgeseg.files import sha256_file
@@ -75,6 +80,9 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
         kind: `engine`, `graph`, `prepared`, `quantized`, `ranges` or `weights`; `graph` also for those without a card.
         card: With all its fields, also those that a file leaves out because they are as usual.
         training: What weights tell of the run that made them.
+        command: By which the engine library's own tool builds the same engine, or runs it where there is nothing to
+            build.
+        layers: What the library made of an engine's graph, where it tells.
     """
 
     path: str
@@ -85,6 +93,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     graph: GraphFacts | None = None
     ranges: RangesFacts | None = None
     training: dict[str, Any] | None = None
+    command: str = ""
+    layers: tuple[Layer, ...] = ()
 
 
 def inspect_artefact(word: str) -> Inspection:
@@ -112,7 +122,34 @@ def inspect_artefact(word: str) -> Inspection:
         )
     engine = find_engine(word)
     facts = _graph_facts(engine.path) if engine.path.suffix == ".onnx" else None
-    return _inspection(engine.path, "engine", card=_fields(engine.card), graph=facts)
+    return _inspection(
+        engine.path,
+        "engine",
+        card=_fields(engine.card),
+        graph=facts,
+        command=_command(engine),
+        layers=read_layers(engine.path),
+    )
+
+
+def _command(engine: Engine) -> str:
+    """The line by which a user checks an engine with the tool that they know."""
+    card, path = engine.card, shlex.quote(str(engine.path))
+    if card.backend == "openvino":
+        return f"benchmark_app -m {path} -d CPU -hint latency"
+    if card.backend == "onnxruntime":
+        return f"onnxruntime_perf_test -e cpu -I -t 10 {path}"
+    if card.identity is None:
+        return ""
+    return trtexec_line(
+        str(graph_beside(engine.path)),
+        f"{engine.path}.trtexec",
+        msgspec.convert(card.measured["execution"]["options"], TensorRtOptions),
+        tool="tensorrt_rtx" if card.backend == "tensorrt-rtx" else "trtexec",
+        typed=card.measured["execution"]["typed"],
+        int8=card.dialect != "float",
+        half=card.float_precision == "fp16",
+    )
 
 
 def _inspection(path: Path, kind: str, **facts: Any) -> Inspection:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgeseg.backends.tensorrt.trtexec import trtexec_line
 from edgeseg.build.calibrate import calibrate_and_watch
 from edgeseg.build.candidates import count_convs
 from edgeseg.build.prepared import open_prepared
@@ -15,13 +16,23 @@ from edgeseg.build.quantizations import recipe_for
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Dialect
 from edgeseg.data.calibration import open_frames
+from edgeseg.files import write_bytes
 from edgeseg.graph.io import graph_sha256, require_card, save_graph
+from edgeseg.quantize.calibration_cache import cache_header, calibration_cache
 from edgeseg.quantize.dialects import quantize_onnx
+from edgeseg.quantize.equalize import equalize
 from edgeseg.quantize.lint import Finding, lint_tensorrt
 from edgeseg.quantize.ranges import check_ranges, load_ranges, save_ranges
 from edgeseg.quantize.tails import Tail, find_tails
 
-__all__ = ["CalibrateReport", "QuantizeReport", "calibrate_file", "quantize_file"]
+__all__ = [
+    "CacheReport",
+    "CalibrateReport",
+    "QuantizeReport",
+    "calibrate_file",
+    "quantize_file",
+    "write_calibration_cache",
+]
 
 OnProgress = Callable[[float, str], None]
 
@@ -97,6 +108,55 @@ def calibrate_file(recipe: BuildRecipe, out: Path, on_progress: OnProgress = lam
         tails=find_tails(ranges, prepared),
         warnings=warnings,
         seconds=time.perf_counter() - started,
+    )
+
+
+class CacheReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written for a TensorRT that takes a calibration cache.
+
+    Attributes:
+        graph: Float graph: `pixels` (frame - 128, float32, NCHW) in, `logits` out.
+        trtexec: The command that builds an engine of both.
+    """
+
+    cache: str
+    graph: str
+    tensorrt: str
+    ranges_sha256: str
+    calibrator: str
+    tensors: int
+    trtexec: str
+    warnings: tuple[str, ...]
+
+
+def write_calibration_cache(recipe: BuildRecipe, ranges_file: Path, version: str, out: Path) -> CacheReport:
+    """Write the calibration cache of `recipe.model` for a version of TensorRT, and the float graph beside it.
+
+    Raises:
+        UsageError: That version reads none, or there is no such model or calibrator.
+        ModelFileError: The ranges are damaged or of other weights, or the model can't be prepared.
+    """
+    header, ranges = cache_header(version), load_ranges(ranges_file)
+    model, prepared = open_prepared(recipe)
+    warning = check_ranges(ranges, prepared)
+    int8 = recipe_for(ranges, model, recipe, require_card(prepared), "s8-sym")
+    # The cache goes with the very weights that TensorRT gets.
+    float_graph = equalize(prepared, int8.equalization)
+    plain = msgspec.structs.replace(int8, equalization={}, equalized=False)
+    content = calibration_cache(float_graph, ranges, plain, version)
+    graph, engine = out.with_suffix(".onnx"), out.with_suffix(".engine")
+    save_graph(float_graph, graph)
+    write_bytes(out, content)
+    line = trtexec_line(str(graph), str(engine), recipe.tensorrt, typed=False, int8=True, half=True, cache=str(out))
+    return CacheReport(
+        cache=str(out),
+        graph=str(graph),
+        tensorrt=header.split("-")[1],
+        ranges_sha256=ranges.sha256(),
+        calibrator=int8.calibrator,
+        tensors=content.count(b"\n") - 1,
+        trtexec=line,
+        warnings=(warning,) if warning else (),
     )
 
 

@@ -9,6 +9,7 @@ import click
 
 from edgeseg.build.recipe import PREFERENCES
 from edgeseg.cli.build_tables import last_line, print_build_tables, release_line, small_classes_line
+from edgeseg.cli.native import tensorrt_changes, tensorrt_options
 from edgeseg.cli.options import UPSAMPLE, model_options, recipe_fields
 from edgeseg.cli.report import json_option, print_json, progress, say
 from edgeseg.errors import GateFailed
@@ -29,6 +30,7 @@ Examples:
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
   edgeseg build net.onnx --int8 --calib drive.mp4 --calibrator auto --data street/ --max-drop 0.3
   edgeseg build --int8 --per-tensor --calib camvid-train --data camvid
+  edgeseg build --int8 --backend tensorrt --workspace 512 --optimization-level 5
   edgeseg build --recipe cpu
 """
 )
@@ -85,6 +87,7 @@ Examples:
     help=" ".join(f"{name}: {what}." for name, what in PREFERENCES.items()) + "  [default: balanced]",
 )
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds of timing in turns.  [default: 6]")
+@tensorrt_options
 @model_options
 @click.option("--recipe", metavar="FILE", help="A build recipe (.toml), or the name of one; options win over it.")
 @click.option("-o", "out", type=click.Path(path_type=Path, file_okay=False), help="Folder that keeps the engine.")
@@ -140,6 +143,7 @@ def _recipe(path: str | None, options: dict[str, Any]) -> Any:
             f"{' and '.join(f'--{name}' for name in asked)} were given; one engine has one precision."
         )
     changes: dict[str, Any] = {"precision": asked[0]} if asked else {}
+    changes |= {"tensorrt": tensorrt_changes(recipe.tensorrt, options)}
     changes |= {"repair": False} if options.pop("no_repair") else {}
     changes |= {name: True for name in ("per_tensor", "even_if_slower") if options.pop(name)}
     return msgspec.structs.replace(recipe, **recipe_fields(options), **changes)

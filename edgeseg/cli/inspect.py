@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from edgeseg.cli.report import json_option, print_json, print_table
+from edgeseg.cli.report import json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from edgeseg.backends.tensorrt.layers import Layer
     from edgeseg.build.inspection import GraphFacts, Inspection, Tensor
 
 __all__ = ["inspect"]
@@ -18,8 +19,9 @@ __all__ = ["inspect"]
 
 @click.command()
 @click.argument("artefact")
+@click.option("--layers", is_flag=True, help="Also list what became of each layer of a TensorRT engine.")
 @json_option
-def inspect(artefact: str, as_json: bool) -> None:
+def inspect(artefact: str, layers: bool, as_json: bool) -> None:
     """Tell what ARTEFACT is: its card, what it was made from, what was measured, and what its graph holds.
 
     ARTEFACT is the path of an engine, an .onnx graph, .ranges.npz or .safetensors, or the name of a shipped model or
@@ -29,6 +31,7 @@ def inspect(artefact: str, as_json: bool) -> None:
     Examples:
       edgeseg inspect liteseg-efficientnet-lite0-camvid
       edgeseg inspect engines/street.onnx --json
+      edgeseg inspect street-int8-tensorrt.engine --layers
     """
     from edgeseg.build.inspection import inspect_artefact
 
@@ -41,6 +44,15 @@ def inspect(artefact: str, as_json: bool) -> None:
     rows += _graph_rows(found.graph) if found.graph else []
     rows += [(name, value) for facts in _plain_facts(found) for name, value in _flat(facts)]
     print_table(found.path, ("", ""), rows)
+    if layers:
+        print_table(
+            f"{len(found.layers)} layers",
+            ("layer", "reads", "gives", "nodes", "tactic"),
+            [_layer_row(layer) for layer in found.layers],
+        )
+    if found.command:
+        say("The same with the library's own tool:")
+        click.echo(found.command)
 
 
 def _card_rows(card: dict[str, Any]) -> list[tuple[str, str]]:
@@ -61,6 +73,11 @@ def _graph_rows(graph: GraphFacts) -> list[tuple[str, str]]:
         ("graph sha256", graph.graph_sha256),
         ("weights sha256", graph.weights_sha256),
     ]  # fmt: skip
+
+
+def _layer_row(layer: Layer) -> tuple[str, ...]:
+    reads, gives = (", ".join(dict.fromkeys(end.dtype for end in ends)) for ends in (layer.inputs, layer.outputs))
+    return layer.kind, reads, gives, ", ".join(layer.nodes), layer.tactic
 
 
 def _tensor(tensor: Tensor) -> str:

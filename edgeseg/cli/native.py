@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edgeseg.cli.report import progress, say
 
-__all__ = ["make_ready", "native_options"]
+if TYPE_CHECKING:
+    from edgeseg.backends.tensorrt.options import TensorRtOptions
+
+__all__ = ["make_ready", "native_options", "tensorrt_changes", "tensorrt_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,6 +26,49 @@ def native_options(command: Command) -> Command:
         "--trust-engine", is_flag=True, help="Open an engine that another machine built; its code can do all you can."
     )
     return rebuild(trust(command))
+
+
+#: Options of `edgeseg build` for TensorRT, each the field of the recipe's [tensorrt] table that it sets.
+TENSORRT = {
+    "workspace_mib": click.option(
+        "--workspace", "workspace_mib", type=click.IntRange(1), metavar="MIB", help="TensorRT: memory a layer may use."
+    ),
+    "optimization_level": click.option(
+        "--optimization-level", type=click.IntRange(0, 5), help="TensorRT: how long to search for fast kernels."
+    ),
+    "hardware": click.option(
+        "--hardware-compatibility",
+        "hardware",
+        type=click.Choice(["none", "ampere-plus", "same-compute-capability"]),
+        help="TensorRT: other GPUs that shall load the engine; slower.",
+    ),
+    "any_version": click.option(
+        "--version-compatible", "any_version", is_flag=True, help="TensorRT: later versions can load it; slower."
+    ),
+    "dla_core": click.option(
+        "--dla-core", type=click.IntRange(0, 3), help="TensorRT: a Jetson's accelerator, with the GPU for the rest."
+    ),
+    "sparse": click.option("--sparse", is_flag=True, help="TensorRT: use that weights are 2:4 sparse."),
+    "timeout_s": click.option(
+        "--timeout", "timeout_s", type=click.FloatRange(0, min_open=True), help="TensorRT: seconds a build may take."
+    ),
+}
+
+
+def tensorrt_options(command: Command) -> Command:
+    """Those of `TENSORRT`."""
+    for option in reversed(TENSORRT.values()):
+        command = option(command)
+    return command
+
+
+def tensorrt_changes(before: TensorRtOptions, options: dict[str, Any]) -> TensorRtOptions:
+    """The options of a recipe with those that were given, which are taken out of `options`."""
+    import msgspec
+
+    given = {name: options.pop(name) for name in TENSORRT}
+    changes = {name: value for name, value in given.items() if value is not None and value is not False}
+    return msgspec.structs.replace(before, **changes)
 
 
 def make_ready(word: str | None, *, rebuild: bool, trust_engine: bool) -> None:

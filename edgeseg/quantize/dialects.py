@@ -33,7 +33,7 @@ from edgeseg.quantize.rules import (
     with_parts,
 )
 
-__all__ = ["DIALECTS", "check_quantizable", "quantize_onnx"]
+__all__ = ["DIALECTS", "activation_limits", "check_quantizable", "quantize_onnx"]
 
 logger = logging.getLogger(__name__)
 Limits = dict[str, Threshold]
@@ -118,8 +118,7 @@ def quantize_onnx(
     ShapeInferencePass()(model)
     check_quantizable(model.graph)
     _check_names(model.graph, recipe.keep_float)
-    measured = {**thresholds(ranges, recipe.calibrator, dialect), PIXELS: rules.pixels}
-    limits = rules.limits(model.graph, with_parts(model.graph, measured))
+    limits = _limits(model, ranges, recipe, dialect)
     kept = float_nodes(model.graph) | rules.keep_float(model.graph) | set(recipe.keep_float)
     add_to_biases(model.graph, recipe.corrections)
     try:
@@ -129,6 +128,23 @@ def quantize_onnx(
         raise ModelFileError(f"The graph can't be quantized to {dialect}: {reason}") from error
     _write_card(quantized, prepared, ranges, dialect, recipe)
     return quantized
+
+
+def activation_limits(prepared: ir.Model, ranges: Ranges, recipe: Int8Recipe, dialect: Dialect) -> Limits:
+    """The range that each tensor's eight bits cover in a dialect, by its name.
+
+    Raises:
+        UsageError: There is no such calibrator.
+        ModelFileError: The ranges belong to other weights.
+    """
+    model = equalize(prepared, recipe.equalization)
+    check_ranges(ranges, model)
+    return _limits(model, ranges, recipe, dialect)
+
+
+def _limits(model: ir.Model, ranges: Ranges, recipe: Int8Recipe, dialect: Dialect) -> Limits:
+    measured = {**thresholds(ranges, recipe.calibrator, dialect), PIXELS: DIALECTS[dialect].pixels}
+    return DIALECTS[dialect].limits(model.graph, with_parts(model.graph, measured))
 
 
 def _emit(model: ir.Model, limits: Limits, rules: _Rules, kept: set[str], *, per_tensor: bool) -> ir.Model:

@@ -117,7 +117,11 @@ class TensorRt(Backend):
                 write_bytes(known, Path(request.timing_cache).read_bytes())
             write_bytes(layers_path(out), b"".join(msgspec.json.encode(layer) + b"\n" for layer in answer.layers))
             return self._keep(
-                out, Path(request.plan).read_bytes(), card, options, _execution(options, answer, convolutions)
+                out,
+                Path(request.plan).read_bytes(),
+                card,
+                options,
+                _execution(options, answer, convolutions, typed=self.typed),
             )
 
     def load(self, engine: Engine, output: Output = "class_map") -> Session:
@@ -144,7 +148,7 @@ class TensorRtRtx(TensorRt):
     name: Name = "tensorrt-rtx"
 
 
-def _execution(options: EngineOptions, answer: Answer, convolutions: Collection[str]) -> dict[str, Any]:
+def _execution(options: EngineOptions, answer: Answer, convolutions: Collection[str], *, typed: bool) -> dict[str, Any]:
     """What the library made of a graph; `convolutions` counts them by the type that they read."""
     ran = Counter(types_read(answer.layers, convolutions).values())
     return {
@@ -153,4 +157,5 @@ def _execution(options: EngineOptions, answer: Answer, convolutions: Collection[
         "convolutions": dict(sorted(ran.items())),
         "build_seconds": round(answer.seconds, 3),
         "options": msgspec.to_builtins(options.tensorrt),
+        "typed": typed,
     }
