@@ -53,7 +53,7 @@ def metadata(wheel: Path) -> Message:
 
 def expected_files() -> Iterator[str]:
     package = ROOT / "edgeseg"
-    for pattern in ("*.py", "py.typed", "networks.json", "zoo/*.onnx", "zoo/*.npz"):
+    for pattern in ("*.py", "py.typed", "networks.json", "zoo/*.onnx", "zoo/*.npz", "backends/tensorrt/*.cu"):
         yield from (str(path.relative_to(ROOT)) for path in package.rglob(pattern))
     for kind in SHARED:
         folder = f"edgeseg-{__version__}.data/data/share/edgeseg/{kind}"

@@ -9,26 +9,30 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeseg.backends import Engine
 from edgeseg.build.calibrate import calibrate
 from edgeseg.build.candidates import Built, Candidate, Quantization, build_candidate, depthwise_convs, plan
 from edgeseg.build.choice import pick_best
-from edgeseg.build.gate import check_limits, gate_frames, golden_frame
+from edgeseg.build.gate import check_limits, gate_frames, golden_frame, golden_scene
+from edgeseg.build.golden import write_golden
 from edgeseg.build.identity import sign
 from edgeseg.build.judging import Court
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.quantizations import first_quantizations
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import BuildReport, CandidateReport
-from edgeseg.build.store import EngineStore, files_of, write_golden
+from edgeseg.build.store import EngineStore, files_of
 from edgeseg.build.summary import not_instead_of, refusal, refused_row, summarize
 from edgeseg.build.trial import Trial
 from edgeseg.card import Dialect, write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
+from edgeseg.evaluate import class_maps, confident_pixels
 from edgeseg.files import engines_folder, write_bytes
 from edgeseg.graph.io import require_card
+from edgeseg.labels import VOID
 
 __all__ = ["build_engine"]
 
@@ -95,7 +99,7 @@ def build_engine(
             raise refusal(report, pick.reason)
         if not leads and store.current() == store.folder / pick.built.engine.path.name:
             raise not_instead_of(report)
-        _write_measurements(pick, report, recipe)
+        _write_measurements(pick, trials, report, recipe)
         stack.close()
         engine = pick.built.engine.path
         write_bytes(folder / LAST_BUILD, msgspec.json.encode(_Build(recipe.sha256(), time.time(), report)))
@@ -164,13 +168,14 @@ def _build_all(
     return built, refused
 
 
-def _write_measurements(pick: Trial, report: BuildReport, recipe: BuildRecipe) -> None:
+def _write_measurements(pick: Trial, trials: list[Trial], report: BuildReport, recipe: BuildRecipe) -> None:
     """Put what was measured, on what, and the engine's answer to the golden frame, beside it and onto its card."""
     engine = pick.built.engine
-    golden = {}
+    frame = golden_frame(engine.card)
     if pick.session is not None:
-        frame = golden_frame(engine.card)
-        golden = {"golden": write_golden(engine.path, frame[0], pick.session.infer(frame)[0].astype(np.uint8))}
+        answer, made_by = pick.session.infer(frame)[0].astype(np.uint8), "engine"
+    else:
+        answer, made_by = _float_answer(trials), "float"
     measured = {
         **engine.card.measured,
         "gate": msgspec.to_builtins(report.gate),
@@ -179,10 +184,22 @@ def _write_measurements(pick: Trial, report: BuildReport, recipe: BuildRecipe) -
         "attempts": report.attempts,
         "device": report.device,
         "data": recipe.data,
-        **golden,
+        "golden": write_golden(engine.path, frame[0], answer),
+        "golden_by": made_by,
     }
     card = msgspec.structs.replace(engine.card, measured=measured)
     write_card(engine.path, sign(card) if pick.built.candidate.backend.native else card)
+
+
+def _float_answer(trials: list[Trial]) -> npt.NDArray[np.uint8]:
+    """Float's class map of the golden frame, void where it is not confident: for engines that can't answer here."""
+    baseline = next(one for one in trials if one.built.candidate.is_baseline)
+    assert baseline.session is not None, "the baseline runs everywhere"
+    scene = golden_scene(baseline.built.engine.card)
+    with baseline.built.candidate.backend.load(baseline.built.engine, "logits") as logits:
+        (sure,) = confident_pixels(logits, [scene])
+    (answer,) = class_maps(baseline.session, [scene])
+    return np.where(sure, answer, VOID).astype(np.uint8)
 
 
 def _may_lead(store: EngineStore, pick: Trial) -> bool:

@@ -31,7 +31,7 @@ from edgeseg.evaluate import (
 )
 from edgeseg.evaluate.agreement import MIN_CONFIDENT
 
-__all__ = ["GateFrames", "Judge", "check_limits", "excess", "gate_frames", "golden_frame", "verdict_of"]
+__all__ = ["GateFrames", "Judge", "check_limits", "excess", "gate_frames", "golden_frame", "golden_scene", "verdict_of"]
 
 UInt8 = npt.NDArray[np.uint8]
 #: Points, where nothing else is asked for.
@@ -156,7 +156,12 @@ def _few(frames: int) -> tuple[str, ...]:
 
 def golden_frame(card: Card) -> UInt8:
     """The rendered frame `(N, h, w, channels)` by which an engine is known again."""
-    return fit(Scene(card.fixed_size_hw, seed=0).render(0), card)
+    return fit(golden_scene(card), card)
+
+
+def golden_scene(card: Card) -> UInt8:
+    """The same as a camera would give it, `(h, w, 3)` BGR."""
+    return Scene(card.fixed_size_hw, seed=0).render(0)
 
 
 def fit(frame: UInt8, card: Card) -> UInt8:

@@ -8,19 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from edgeseg.backends import Backend, Engine, EngineOptions, open_backend
 from edgeseg.backends.tensorrt.options import TensorRtOptions
+from edgeseg.build.golden import check_golden, read_golden, write_golden
 from edgeseg.build.identity import sign
-from edgeseg.build.store import (
-    EngineStore,
-    check_own,
-    files_of,
-    graph_beside,
-    read_golden,
-    write_golden,
-)
+from edgeseg.build.store import EngineStore, check_own, files_of, graph_beside
 from edgeseg.card import Card, read_card, write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
 
@@ -81,20 +74,16 @@ def _carried_over(old: Engine, new: Engine, backend: Backend) -> dict[str, Any]:
     """What was measured of the old engine, but for its speed, once the new one was seen to compute the same."""
     measured = {name: value for name, value in old.card.measured.items() if name not in ("speed", "device")}
     measured |= {"execution": new.card.measured["execution"], "rebuilt_from": _told(old.card)}
-    if "golden" not in measured:
-        return measured
-    frame, expected = read_golden(old)
-    with backend.load(new) as session:
-        batch = session.input_buffer().shape[0]
-        answer = session.infer(np.repeat(frame[None], batch, 0))[0].astype(np.uint8)
-    same = float((answer == expected).mean())
-    if same < ALIKE:
+    frame, _ = read_golden(old)
+    try:
+        with backend.load(new) as session:
+            answer = check_golden(session, old, least=ALIKE)
+    except EngineMismatch as error:
         raise EngineMismatch(
-            f"Built anew, the engine computes something else than before: {100 * same:.2f} % of its golden class map "
-            f"are as they were, {100 * ALIKE:g} % are needed. The old one is kept.",
+            f"Built anew, the engine computes something else than before, and the old one is kept. {error.message}",
             hint=f"Build and measure it from its model: edgeseg build {old.card.model} --backend {old.card.backend}",
-        )
-    return measured | {"golden": write_golden(new.path, frame, answer)}
+        ) from error
+    return measured | {"golden": write_golden(new.path, frame, answer), "golden_by": "engine"}
 
 
 def _told(card: Card) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from edgeseg.backends import Backend, Engine, Session, open_backend
 from edgeseg.backends.session import Output
 from edgeseg.backends.tensorrt.layers import layers_path
+from edgeseg.build.golden import check_golden, golden_paths
 from edgeseg.build.identity import check_signature
 from edgeseg.card import card_path
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError, nearest
@@ -28,18 +27,14 @@ __all__ = [
     "files_of",
     "find_engine",
     "find_path",
-    "golden_paths",
     "graph_beside",
     "load_session",
-    "read_golden",
-    "write_golden",
 ]
 
 CURRENT = "current.json"
 JOURNAL = ".replacing"
+RENEW = "Build it anew from the graph beside it: --rebuild"
 STAGING = ".building-"
-#: Share of a golden class map's pixels that must be equal at every load.
-SAME = 0.999
 
 
 class Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,11 +42,6 @@ class Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     engine: str
     schema: str = "edgeseg.current/1"
-
-
-def golden_paths(engine: Path) -> tuple[Path, Path]:
-    """Where the golden frame and the engine's own class map of it lie, as PNG."""
-    return engine.with_name(engine.name + ".golden-frame.png"), engine.with_name(engine.name + ".golden-map.png")
 
 
 class EngineStore:
@@ -195,56 +185,6 @@ def load_session(engine: Engine, output: Output = "class_map") -> Session:
             session.close()
             raise
     return session
-
-
-def check_golden(session: Session, engine: Engine) -> None:
-    """Compare a session's answer to the golden frame with the recorded one.
-
-    Raises:
-        EngineMismatch: Fewer than 99.9 % of the pixels are equal.
-    """
-    frame, expected = read_golden(engine)
-    buffer = session.input_buffer()
-    if buffer.shape[1:] != frame.shape or buffer.shape[1:3] != expected.shape:
-        raise EngineMismatch(f"The golden pair of {engine.path} is of another size than the engine.", hint=REBUILD)
-    answer = session.infer(np.repeat(frame[None], buffer.shape[0], 0))
-    same = float((answer == expected).mean())
-    if same < SAME:
-        raise EngineMismatch(
-            f"The engine {engine.path} does not compute what was measured when it was built: "
-            f"{100 * same:.2f} % of its golden class map are equal, {100 * SAME} % are needed.",
-            hint=REBUILD,
-        )
-
-
-REBUILD = "Build it anew on this machine: edgeseg build --int8"
-RENEW = "Build it anew from the graph beside it: --rebuild"
-
-
-def read_golden(engine: Engine) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Golden frame `(H, W, channels)` and class map `(H, W)`, both uint8.
-
-    Raises:
-        ModelFileError: They are missing, or not those that the card describes.
-    """
-    import cv2
-
-    paths = golden_paths(engine.path)
-    found = [sha256_file(path) if path.is_file() else "" for path in paths]
-    if found != engine.card.measured["golden"]:
-        raise ModelFileError(f"The golden pair of {engine.path} is missing or damaged.", hint=REBUILD)
-    frame, expected = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths)
-    return np.asarray(frame, np.uint8), np.asarray(expected, np.uint8)
-
-
-def write_golden(engine: Path, frame: npt.NDArray[np.uint8], class_map: npt.NDArray[np.uint8]) -> list[str]:
-    """Write the golden pair beside an engine, the frame as the engine takes it; the files' sha256 go onto its card."""
-    import cv2
-
-    paths = golden_paths(engine)
-    for path, image in zip(paths, (frame, class_map), strict=True):
-        write_bytes(path, cv2.imencode(".png", image)[1].tobytes())
-    return [sha256_file(path) for path in paths]
 
 
 def check_own(engine: Engine, backend: Backend) -> None:

@@ -89,7 +89,11 @@ Examples:
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds of timing in turns.  [default: 6]")
 @tensorrt_options
 @model_options
-@click.option("--recipe", metavar="FILE", help="A build recipe (.toml), or the name of one; options win over it.")
+@click.option(
+    "--recipe",
+    metavar="FILE",
+    help="A build recipe (.toml), or the name of one; options win over it.  [default: the board's own]",
+)
 @click.option("-o", "out", type=click.Path(path_type=Path, file_okay=False), help="Folder that keeps the engine.")
 @json_option
 def build(recipe: str | None, out: Path | None, as_json: bool, **options: Any) -> None:
@@ -134,8 +138,15 @@ def _recipe(path: str | None, options: dict[str, Any]) -> Any:
     import msgspec
 
     from edgeseg.build import BuildRecipe
+    from edgeseg.build.boards import board_recipe
+    from edgeseg.device import describe_device
     from edgeseg.recipes import decode_toml, find_toml
 
+    if path is None:
+        device = describe_device()
+        path = board_recipe(device) or None
+        if path is not None:
+            say(f"Building by the recipe {path}, for {device.board or device.gpus[0].name}. Others: --recipe NAME")
     recipe = decode_toml(find_toml(path, "engines"), BuildRecipe) if path else BuildRecipe()
     asked = [name for name in ("fp32", "bf16", "fp16", "int8") if options.pop(name)]
     if len(asked) > 1:

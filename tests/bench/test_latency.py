@@ -86,7 +86,7 @@ def test_nothing_to_time_is_refused() -> None:
 
 
 def test_an_engine_that_fails_its_self_test_is_not_timed(tmp_path: Path) -> None:
-    from edgeseg.build.store import write_golden
+    from edgeseg.build.golden import write_golden
 
     engine = tiny_engine(tmp_path)
     frame, wrong = np.zeros((32, 48, 3), np.uint8), np.full((32, 48), 3, np.uint8)

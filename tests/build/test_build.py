@@ -24,9 +24,9 @@ import onnx_ir as ir
 from onnx import TensorProto, helper
 
 from edgeseg.build import BuildRecipe, find_engine, load_session
+from edgeseg.build.golden import golden_paths, read_golden, write_golden
 from edgeseg.build.recipe import preprocess_of
 from edgeseg.build.stages import calibrate_file, quantize_file
-from edgeseg.build.store import golden_paths, read_golden, write_golden
 from edgeseg.card import write_card
 from edgeseg.cli import main
 from edgeseg.cli.options import triple

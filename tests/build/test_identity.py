@@ -22,12 +22,14 @@ pytest.importorskip("onnxscript")
 pytest.importorskip("cv2")
 
 from edgeseg.backends import Engine
+from edgeseg.backends.tensorrt.backend import TensorRt
 from edgeseg.build import build_engine, find_engine, load_session
-from edgeseg.build.identity import machine_key
+from edgeseg.build.identity import machine_key, sign
 from edgeseg.build.rebuild import PREVIOUS, rebuild
 from edgeseg.card import card_path, read_card, write_card
 from edgeseg.cli import main
 from edgeseg.errors import EdgesegError, EngineMismatch, ModelFileError
+from edgeseg.files import sha256_file
 from tests.build.painted import CLASSES, colour_network, painted, recipe_for, write_frames
 from tests.engines import host_gpu
 
@@ -168,13 +170,45 @@ def test_an_engine_that_computes_something_else_fails_its_self_test(engine: Path
     argmax = next(node for node in model.graph.node if node.op_type == "ArgMax")
     argmax.op_type = "ArgMin"
     engine.write_bytes(library.MAGIC + model.SerializeToString())
-    from edgeseg.build.identity import sign
-    from edgeseg.files import sha256_file
-
     write_card(engine, sign(msgspec.structs.replace(card, sha256=sha256_file(engine))))
     with pytest.raises(EngineMismatch, match="does not compute what was measured when it was built") as caught:
         load_session(Engine.open(engine))
     assert caught.value.exit_code == 5
+
+
+@pytest.fixture(scope="module")
+def unmeasured(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an engine that was built where no GPU was found."""
+    folder = tmp_path_factory.mktemp("unmeasured")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TensorRt, "obstacle", lambda backend: "there is no GPU")
+        recipe = recipe_for(
+            built / "colours.onnx", built / "calib", frames=str(built / "frames"), backend="tensorrt", duration=0.2
+        )
+        report = build_engine(recipe, folder)
+    assert (report.verdict, report.speed, report.precision) == ("unmeasured", None, "int8")
+    assert "there is no GPU" in report.warnings[-1]
+    return folder
+
+
+def test_an_engine_that_could_not_be_run_is_compared_with_float_at_its_first_load(unmeasured: Path) -> None:
+    engine = find_engine(folder=unmeasured)
+    assert engine.card.measured["golden_by"] == "float"
+    with load_session(engine) as session:
+        assert (session.infer(np.ascontiguousarray(frame())) == 1).mean() > 0.9
+
+
+def test_an_engine_that_could_not_be_run_and_is_wrong_is_refused(unmeasured: Path, tmp_path: Path) -> None:
+    import onnx
+
+    shutil.copytree(unmeasured, tmp_path / "engines")
+    path, library = find_engine(folder=tmp_path / "engines").path, importlib.import_module("tensorrt")
+    model = onnx.load_model_from_string(path.read_bytes()[len(library.MAGIC) :])
+    next(node for node in model.graph.node if node.op_type == "ArgMax").op_type = "ArgMin"
+    path.write_bytes(library.MAGIC + model.SerializeToString())
+    write_card(path, sign(msgspec.structs.replace(read_card(path), sha256=sha256_file(path))))
+    with pytest.raises(EngineMismatch, match="could not be run where it was built, agrees with float on"):
+        load_session(Engine.open(path))
 
 
 def test_what_another_machine_signed_is_opened_once_it_is_trusted(
