@@ -25,6 +25,7 @@ README = (ROOT / "README.md").read_text()
 NOT_RUN = {
     "make build": "it is the whole road on a fresh machine, with an environment of its own",
     "make test": "it is what runs this test",
+    "pip install -e '.[onnxruntime,vision,tensorrt-rtx]'": "the environment of the tests has it",
 }
 #: Commands that `make test-slow` runs, and why they take long.
 SLOW = {
@@ -65,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    places = {"EDGESEG_ENGINES": "engines", "XDG_CACHE_HOME": "cache"}
+    places = {"EDGESEG_ENGINES": "engines", "XDG_CACHE_HOME": "cache", "XDG_DATA_HOME": "data"}
     environment = dict(
         os.environ, PYTHONPATH=str(ROOT), **{name: str(folder / place) for name, place in places.items()}
     )
@@ -88,6 +89,8 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
             pytest.skip(f"the README's commands need '{package}'")
     if "street" in command and find_spec("torch") is None:
         pytest.skip("training needs 'torch'")
+    if "rtx" in command and find_spec("tensorrt_rtx_bindings") is None:
+        pytest.skip("TensorRT-RTX needs 'tensorrt_rtx_bindings'")
     words = shlex.split(command)
     assert words[0] == "edgeseg", "Other programs belong into NOT_RUN, with a reason."
     if "runs/street/best.safetensors" in words:
