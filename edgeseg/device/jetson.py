@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["INTEGRATED_GPUS", "jetpack_version", "l4t_version", "power_mode"]
+__all__ = ["INTEGRATED_GPUS", "jetpack_version", "l4t_version", "power_mode", "power_modes"]
 
 #: System on chip, as the device tree names it, to its GPU's architecture and compute capability.
 INTEGRATED_GPUS = {
@@ -50,11 +50,20 @@ def jetpack_version(l4t: str) -> str:
 
 def power_mode(root: Path = Path("/")) -> str:
     """Name of the power mode that nvpmodel set last, such as `MAXN_SUPER`; empty where there is none."""
+    names = power_modes(root)
     try:
         status = (root / "var/lib/nvpmodel/status").read_text(errors="replace")
-        modes = (root / "etc/nvpmodel.conf").read_text(errors="replace")
     except OSError:
         return ""
-    number = re.search(r"pmode:\s*(\d+)", status)
-    names = {int(mode): name for mode, name in re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=([^\s>]+)", modes)}
+    number = re.search(r"pmode:\s*(\d+)", status) if names else None
     return names.get(int(number[1]), f"mode {int(number[1])}") if number else ""
+
+
+def power_modes(root: Path = Path("/")) -> dict[int, str]:
+    """Names of a Jetson's power modes by number, as `nvpmodel -m` takes it."""
+    try:
+        modes = (root / "etc/nvpmodel.conf").read_text(errors="replace")
+    except OSError:
+        return {}
+    found = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=([^\s>]+)", modes)
+    return {int(mode): name for mode, name in found}

@@ -34,6 +34,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
         governor: Of the first core's clock, such as `performance` or `schedutil`.
         power_mode: Of a Jetson.
         memory_bytes, memory_available_bytes: Of the machine; the second without swapping.
+        swap_free_bytes: Room to swap to.
         gpus: NVIDIA's, discrete and integrated.
         jetpack, l4t: Of a Jetson.
     """
@@ -48,6 +49,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     power_mode: str
     memory_bytes: int
     memory_available_bytes: int
+    swap_free_bytes: int = 0
     gpus: tuple[Gpu, ...]
     jetpack: str
     l4t: str
@@ -79,6 +81,7 @@ def describe_device(root: Path = Path("/"), *, nvidia_smi: str = "nvidia-smi") -
         power_mode=power_mode(root),
         memory_bytes=memory.get("MemTotal", 0),
         memory_available_bytes=memory.get("MemAvailable", 0),
+        swap_free_bytes=memory.get("SwapFree", 0),
         gpus=_integrated_gpu(soc) or list_gpus(nvidia_smi),
         jetpack=jetpack_version(l4t),
         l4t=l4t,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from edgeseg.backends.table import BACKENDS
 from edgeseg.device import Device
+from edgeseg.doctor.board import examine_board
 from edgeseg.doctor.check import Check
 from edgeseg.doctor.engines import check_backend
 from edgeseg.doctor.installed import (
@@ -27,6 +28,7 @@ def examine(device: Device) -> Iterator[Check]:
     yield check_machine(device)
     yield check_int8(device)
     yield check_memory(device)
+    yield from examine_board(device)
     yield from (check_backend(name) for name in BACKENDS if name != "fake")
     yield check_core()
     yield check_opencv()

@@ -1,0 +1,187 @@
+"""Checks of boards and GPUs: what a build or a camera would stumble over, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Collection, Iterator
+from importlib import metadata, util
+from pathlib import Path
+
+from edgeseg.device import Device
+from edgeseg.device.cuda import open_cuda
+from edgeseg.device.jetson import power_modes
+from edgeseg.doctor.check import Check, first_line
+from edgeseg.errors import MissingDependency
+
+__all__ = [
+    "check_bindings",
+    "check_build_memory",
+    "check_cameras",
+    "check_cuda",
+    "check_gstreamer",
+    "check_heat",
+    "check_numpy_for_opencv",
+    "check_pip_tensorrt",
+    "check_power",
+    "examine_board",
+]
+
+GIB = 1 << 30
+#: Memory and swap below which building an engine on a board is likely to be killed.
+BUILD_BYTES = 3 * GIB
+#: Degrees Celsius from which on boards slow their clocks, with a little to spare.
+HOT = 85
+#: pip's packages that hold TensorRT's libraries, built for the GPUs of PCs and servers.
+PIP_LIBRARIES = ("tensorrt-libs", "tensorrt-cu11-libs", "tensorrt-cu12-libs", "tensorrt-cu13-libs")
+SWAP = "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile"
+
+
+def examine_board(device: Device, root: Path = Path("/")) -> Iterator[Check]:
+    """All that is worth a look on this machine: of a PC without a GPU, its cameras alone."""
+    if device.l4t:
+        yield check_bindings(root)
+        yield from check_pip_tensorrt(device, _pip_libraries())
+        yield check_build_memory(device)
+        yield check_power(device, root)
+        yield check_gstreamer()
+    if device.gpus:
+        yield check_cuda()
+    if device.board:
+        yield from check_heat(root)
+    yield from check_numpy_for_opencv(*_opencv_and_numpy())
+    yield check_cameras(root)
+
+
+def check_bindings(root: Path = Path("/"), python: tuple[int, int] = sys.version_info[:2]) -> Check:
+    """Whether JetPack's TensorRT is there for this Python, and seen by this environment."""
+    title, wanted = "tensorrt of jetpack", f"{python[0]}.{python[1]}"
+    spec = util.find_spec("tensorrt")
+    if spec is not None and spec.origin is not None:
+        return Check(title, "ok", f"{spec.origin}, for Python {wanted}")
+    found = [path.parts[-3] for path in root.glob("usr/lib/python3*/dist-packages/tensorrt")]
+    versions = sorted(name.removeprefix("python") for name in found)
+    if wanted in versions:
+        fix = f"python{wanted} -m venv --system-site-packages VENV, and install edgeseg there"
+        return Check(title, "fails", f"it is installed for Python {wanted}, and this environment does not see it", fix)
+    if versions:
+        fix = f"python{versions[-1]} -m venv --system-site-packages VENV, and install edgeseg there"
+        return Check(title, "fails", f"it is there for Python {', '.join(versions)}, and this is {wanted}", fix)
+    return Check(title, "missing", "JetPack's bindings are not installed", "sudo apt install python3-libnvinfer")
+
+
+def check_pip_tensorrt(device: Device, installed: Collection[str]) -> Iterator[Check]:
+    """TensorRT from pip on a Jetson: it has no kernels for the board's GPU."""
+    if installed:
+        gpu = device.gpus[0].compute_capability.replace(".", "") if device.gpus else "?"
+        names = " ".join(sorted(installed))
+        yield Check(
+            "tensorrt from pip",
+            "fails",
+            f"{names} is for PCs and servers, and has no kernels for this board's GPU (sm_{gpu})",
+            f"pip uninstall {names}, and take JetPack's: sudo apt install python3-libnvinfer",
+        )
+
+
+def check_build_memory(device: Device) -> Check:
+    """Whether a build on a board whose GPU shares the memory is likely to come to its end."""
+    free = device.memory_available_bytes + device.swap_free_bytes
+    found = f"{free / GIB:.1f} GiB with swap, {BUILD_BYTES / GIB:.0f} are needed to build"
+    if free < BUILD_BYTES:
+        return Check("memory to build", "warning", found, f"Close the desktop (sudo init 3), or add swap: {SWAP}")
+    return Check("memory to build", "ok", found)
+
+
+def check_power(device: Device, root: Path = Path("/")) -> Check:
+    """Whether the board runs as fast as it can, without which its figures are those of a slower one."""
+    modes = power_modes(root)
+    fastest = next((number for number, name in modes.items() if name.startswith("MAXN")), None)
+    found = ", ".join(filter(None, (device.power_mode or "unknown mode", device.governor)))
+    if fastest is not None and device.power_mode != modes[fastest]:
+        fix = f"sudo nvpmodel -m {fastest} && sudo jetson_clocks"
+        return Check("power mode", "warning", f"{found}: {modes[fastest]} is faster", fix)
+    return Check("power mode", "ok", found)
+
+
+def check_heat(root: Path = Path("/")) -> Iterator[Check]:
+    """The hottest part of a board; none where nothing is told."""
+    degrees = {}
+    for zone in root.glob("sys/class/thermal/thermal_zone*"):
+        try:
+            degrees[(zone / "type").read_text().strip()] = int((zone / "temp").read_text()) / 1000
+        except (OSError, ValueError):
+            """A zone that is switched off can't be read."""
+    if degrees:
+        name, hottest = max(degrees.items(), key=lambda item: item[1])
+        found = f"{hottest:.0f} °C, {name}"
+        hot = hottest >= HOT
+        fix = "Give it a fan or a larger heat sink: its clocks are slowed." if hot else ""
+        yield Check("temperature", "warning" if hot else "ok", found, fix)
+
+
+def check_gstreamer() -> Check:
+    """Whether Python has GStreamer, which CSI cameras and hardware decoding need."""
+    try:
+        gi = importlib.import_module("gi")
+        gi.require_version("Gst", "1.0")
+        version = importlib.import_module("gi.repository.Gst").version_string()
+    except (ImportError, ValueError) as error:
+        fix = "sudo apt install python3-gi gir1.2-gstreamer-1.0, and a venv with --system-site-packages"
+        return Check("gstreamer", "missing", first_line(error), fix)
+    return Check("gstreamer", "ok", str(version))
+
+
+def check_cuda() -> Check:
+    """Whether CUDA can be used from this Python."""
+    try:
+        cuda = open_cuda()
+    except MissingDependency as error:
+        return Check("cuda", "missing", error.message, error.hint)
+    free = cuda.free_bytes() / GIB
+    device = cuda.device
+    return Check("cuda", "ok", f"{device.name}, sm_{device.compute_capability}, {free:.1f} GiB free, {cuda.binding}")
+
+
+def check_numpy_for_opencv(opencv: str, numpy: str) -> Iterator[Check]:
+    """The system's OpenCV with a numpy that it was not built for.
+
+    Args:
+        opencv: Path of the module `cv2`, empty where there is none.
+        numpy: Version.
+    """
+    if re.match(r"/usr/(local/)?lib/", opencv) and "dist-packages" in opencv and int(numpy.split(".")[0]) >= 2:
+        yield Check(
+            "numpy for opencv",
+            "fails",
+            f"the system's OpenCV was built for numpy 1, and this is {numpy}",
+            "pip install 'numpy<2'",
+        )
+
+
+def check_cameras(root: Path = Path("/")) -> Check:
+    """Which cameras there are, and whether this user may open them."""
+    devices = sorted(root.glob("dev/video*"))
+    closed = [path.name for path in devices if not os.access(path, os.R_OK | os.W_OK)]
+    if closed:
+        fix = "sudo usermod -aG video $USER, and log in again"
+        return Check("cameras", "fails", f"/dev/{', /dev/'.join(closed)} may not be opened by this user", fix)
+    return Check("cameras", "ok", ", ".join(f"/dev/{path.name}" for path in devices) or "none at /dev/video*")
+
+
+def _pip_libraries() -> list[str]:
+    """Those of TensorRT's libraries that pip installed."""
+    found = []
+    for name in PIP_LIBRARIES:
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        found.append(name)
+    return found
+
+
+def _opencv_and_numpy() -> tuple[str, str]:
+    spec = util.find_spec("cv2")
+    return (spec.origin or "") if spec is not None else "", metadata.version("numpy")

@@ -1,0 +1,126 @@
+"""What a board's files foretell, each with the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgeseg.device import Device, describe_device
+from edgeseg.doctor import board
+from tests.device.test_machine import ORIN_NANO, machine
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+def orin(tmp_path: Path) -> Device:
+    return machine(tmp_path, ORIN_NANO)
+
+
+@pytest.mark.parametrize(
+    ("installed", "status", "found", "fix"),
+    [
+        pytest.param(["3.10"], "fails", "this environment does not see it", "python3.10 -m venv", id="unseen"),
+        pytest.param(["3.8"], "fails", "for Python 3.8, and this is 3.10", "python3.8 -m venv", id="another Python"),
+        pytest.param([], "missing", "not installed", "sudo apt install python3-libnvinfer", id="not installed"),
+    ],
+)
+def test_bindings_are_told_by_the_python_that_they_are_for(
+    installed: list[str], status: str, found: str, fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board.util, "find_spec", lambda name: None)
+    for version in installed:
+        (tmp_path / f"usr/lib/python{version}/dist-packages/tensorrt").mkdir(parents=True)
+    check = board.check_bindings(tmp_path, (3, 10))
+    assert (check.status, found in check.found, fix in check.fix) == (status, True, True)
+
+
+def test_bindings_that_are_seen_are_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tensorrt").mkdir()
+    (tmp_path / "tensorrt/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    assert board.check_bindings(tmp_path).status == "ok"
+
+
+def test_tensorrt_from_pip_has_no_kernels_for_a_board(orin: Device) -> None:
+    (check,) = board.check_pip_tensorrt(orin, ["tensorrt-cu12-libs"])
+    assert check.status == "fails"
+    assert "sm_87" in check.found
+    assert "pip uninstall tensorrt-cu12-libs" in check.fix
+    assert list(board.check_pip_tensorrt(orin, [])) == []
+
+
+@pytest.mark.parametrize(
+    ("available", "swap", "status"), [(5, 0, "ok"), (2, 4, "ok"), (2, 0, "warning")], ids=["enough", "swap", "little"]
+)
+def test_memory_and_swap_together_are_enough_to_build_or_not(
+    available: int, swap: int, status: str, orin: Device
+) -> None:
+    device = msgspec.structs.replace(orin, memory_available_bytes=available * GIB, swap_free_bytes=swap * GIB)
+    check = board.check_build_memory(device)
+    assert check.status == status
+    assert ("swapon" in check.fix) == (status == "warning")
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "fix"),
+    [("0001", "warning", "sudo nvpmodel -m 2 && sudo jetson_clocks"), ("0002", "ok", "")],
+    ids=["a slower mode", "the fastest"],
+)
+def test_a_slower_power_mode_is_a_warning(mode: str, status: str, fix: str, tmp_path: Path) -> None:
+    modes = ORIN_NANO["etc/nvpmodel.conf"] + "< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n"
+    files = ORIN_NANO | {"etc/nvpmodel.conf": modes, "var/lib/nvpmodel/status": f"pmode:{mode}"}
+    check = board.check_power(machine(tmp_path, files), tmp_path)
+    assert (check.status, check.fix) == (status, fix)
+
+
+@pytest.mark.parametrize(("temperature", "status"), [("51343", "ok"), ("88500", "warning")])
+def test_heat_is_that_of_the_hottest_zone(temperature: str, status: str, tmp_path: Path) -> None:
+    for index, (kind, degrees) in enumerate((("cpu-thermal", "45000"), ("tj-thermal", temperature), ("off", "none"))):
+        zone = tmp_path / f"sys/class/thermal/thermal_zone{index}"
+        zone.mkdir(parents=True)
+        (zone / "type").write_text(kind + "\n")
+        (zone / "temp").write_text(degrees + "\n")
+    (check,) = board.check_heat(tmp_path)
+    assert (check.status, "tj-thermal" in check.found) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("opencv", "numpy", "fails"),
+    [
+        pytest.param("/usr/lib/python3.10/dist-packages/cv2/__init__.py", "2.2.0", True, id="JetPack's, and numpy 2"),
+        pytest.param("/usr/lib/python3.10/dist-packages/cv2/__init__.py", "1.26.4", False, id="JetPack's, numpy 1"),
+        pytest.param("/home/me/venv/lib/python3.10/site-packages/cv2/__init__.py", "2.2.0", False, id="pip's"),
+        pytest.param("", "2.2.0", False, id="none"),
+    ],
+)
+def test_the_systems_opencv_wants_numpy_1(opencv: str, numpy: str, fails: bool) -> None:
+    checks = list(board.check_numpy_for_opencv(opencv, numpy))
+    assert [check.fix for check in checks] == (["pip install 'numpy<2'"] if fails else [])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
+def test_a_camera_that_may_not_be_opened_is_told_with_its_group(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/video0").touch(mode=0o000)
+    check = board.check_cameras(tmp_path)
+    assert (check.status, "usermod -aG video" in check.fix) == ("fails", True)
+
+
+def test_cameras_are_listed(tmp_path: Path) -> None:
+    assert board.check_cameras(tmp_path).found == "none at /dev/video*"
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/video2").touch()
+    assert board.check_cameras(tmp_path).found == "/dev/video2"
+
+
+def test_a_board_is_examined_whole_and_a_pc_briefly(orin: Device, tmp_path: Path) -> None:
+    pc = msgspec.structs.replace(describe_device(), board="", l4t="", gpus=())
+    assert "cameras" in [check.name for check in board.examine_board(pc, tmp_path)]
+    names = [check.name for check in board.examine_board(orin, tmp_path)]
+    assert {"tensorrt of jetpack", "memory to build", "power mode", "gstreamer", "cuda", "cameras"} <= set(names)
