@@ -30,6 +30,8 @@ class Engine:
     def __init__(self, graph: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        # Optimized, it computes Q/DQ graphs in half precision wrongly.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.ends = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.num_io_tensors = len(self.ends)

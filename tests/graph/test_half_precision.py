@@ -1,0 +1,80 @@
+"""Half precision written into graphs: what changes, what stays, and that the graph still computes the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+import onnx_ir as ir
+import onnxruntime
+
+from edgeseg.build.gate import golden_frame
+from edgeseg.build.prepared import open_prepared
+from edgeseg.build.recipe import BuildRecipe
+from edgeseg.catalog import ranges_beside, zoo_model, zoo_models
+from edgeseg.graph.attach import attach_head_and_tail
+from edgeseg.graph.half_precision import OPSET, SMALLEST, type_in_half
+from edgeseg.graph.io import require_card
+from edgeseg.quantize.dialects import quantize_onnx
+from edgeseg.quantize.ranges import load_ranges
+from tests.quantize.tiny import prepared, ranges
+
+
+def class_map(model: ir.Model, frame: np.ndarray) -> np.ndarray:
+    """On ONNX Runtime without its optimizations, which compute such graphs wrongly."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    content = ir.to_proto(model).SerializeToString()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"frame": frame})[0])
+
+
+@pytest.fixture(scope="module", params=zoo_models())
+def shipped(request: pytest.FixtureRequest) -> dict[str, ir.Model]:
+    """A shipped model from frames to class maps, in float and quantized as it is for TensorRT."""
+    prepared = open_prepared(BuildRecipe(model=request.param))[1]
+    found = load_ranges(ranges_beside(zoo_model(request.param)))
+    quantized = quantize_onnx(prepared, found, dialect="s8-sym", recipe=require_card(prepared).int8["s8-sym"])
+    graphs = {"float": prepared, "s8-sym": quantized}
+    return {name: attach_head_and_tail(graph, head="cast", upsample="half") for name, graph in graphs.items()}
+
+
+@pytest.mark.parametrize(("dialect", "share"), [("float", 0.999), ("s8-sym", 0.99)])
+def test_a_shipped_model_gives_the_same_classes(dialect: str, share: float, shipped: dict[str, ir.Model]) -> None:
+    whole = shipped[dialect]
+    frame = golden_frame(require_card(whole))
+    assert (class_map(whole, frame) == class_map(type_in_half(whole)[0], frame)).mean() >= share
+
+
+def test_scales_that_would_underflow_stay_in_float32_and_are_named(shipped: dict[str, ir.Model]) -> None:
+    typed, small = type_in_half(shipped["s8-sym"])
+    kept = set()
+    for node in typed.graph:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.inputs[1] is not None:
+            scale = ir.convenience.get_const_tensor(node.inputs[1])
+            assert scale is not None
+            if scale.dtype == ir.DataType.FLOAT:
+                kept.add(node.name)
+            else:
+                assert (scale.numpy().astype(np.float32) >= SMALLEST).all()
+    assert kept == set(small) != set()
+
+
+def test_the_ends_stay_bytes_and_all_between_is_half(shipped: dict[str, ir.Model]) -> None:
+    typed, _ = type_in_half(shipped["float"])
+    assert [value.dtype for value in (*typed.graph.inputs, *typed.graph.outputs)] == 2 * [ir.DataType.UINT8]
+    assert typed.opset_imports[""] == OPSET
+    weights = [value.const_value for value in typed.graph.initializers.values()]
+    floats = [one for one in weights if one is not None and one.dtype == ir.DataType.FLOAT]
+    assert all(one.size <= 4 for one in floats), "the scales of a Resize at most"
+
+
+def test_the_graph_that_is_given_stays_as_it_was() -> None:
+    model = quantize_onnx(prepared(), ranges(), dialect="s8-sym")
+    before = ir.to_proto(model).SerializeToString(deterministic=True)
+    type_in_half(model)
+    assert ir.to_proto(model).SerializeToString(deterministic=True) == before
