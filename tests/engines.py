@@ -26,6 +26,7 @@ from edgeseg.labels import voc_palette
 from tests.graphs import CLASSES, tiny_prepared
 
 HOST_GPU = Path(__file__).with_name("host_gpu")
+HOST_PYCUDA = Path(__file__).with_name("host_pycuda")
 NAMES = ("ground", "tree", "car", "sky")
 
 #: The card of the tiny graph.
@@ -72,11 +73,25 @@ def host_gpu(version: str = "10.3.0", *, integrated: bool = False) -> Iterator[N
         sys.modules.update(real)
 
 
+@contextmanager
+def host_pycuda() -> Iterator[None]:
+    """The same GPU where only pycuda is installed."""
+    real = _forget_gpu()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(HOST_PYCUDA))
+            patch.setitem(sys.modules, "cuda", None)
+            yield
+    finally:
+        _forget_gpu()
+        sys.modules.update(real)
+
+
 def _forget_gpu() -> dict[str, ModuleType]:
     """Have CUDA and TensorRT be looked for anew; what was imported of them."""
     for cached in (open_cuda, open_library, runtime_logger):
         cached.cache_clear()
-    names = [name for name in sys.modules if name.partition(".")[0] in ("cuda", "tensorrt")]
+    names = [name for name in sys.modules if name.partition(".")[0] in ("cuda", "pycuda", "tensorrt")]
     return {name: sys.modules.pop(name) for name in names}
 
 

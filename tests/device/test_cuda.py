@@ -13,13 +13,16 @@ import pytest
 from edgeseg.device.cuda import Cuda, CudaError, open_cuda
 from edgeseg.device.cuda.base import failure
 from edgeseg.errors import MissingDependency
-from tests.engines import host_gpu
+from tests.engines import host_gpu, host_pycuda
+
+HOSTED = {"cuda-python": host_gpu, "pycuda": host_pycuda}
 
 
-@pytest.fixture(params=["a GPU that is none", pytest.param("this machine's", marks=pytest.mark.gpu)])
+@pytest.fixture(params=[*HOSTED, pytest.param("this machine's", marks=pytest.mark.gpu)])
 def cuda(request: pytest.FixtureRequest) -> Iterator[Cuda]:
-    if request.param == "a GPU that is none":
-        with host_gpu():
+    if request.param in HOSTED:
+        with HOSTED[request.param]():
+            assert open_cuda().binding.startswith(request.param)
             yield open_cuda()
         return
     try:
@@ -105,8 +108,8 @@ def test_a_status_becomes_an_error_with_advice(code: int, hint: str, sticky: boo
 
 
 def test_every_status_is_looked_at(cuda: Cuda) -> None:
-    if not cuda.device.name.startswith("Host"):
-        pytest.skip("faults are injected on a GPU that is none")
+    if not cuda.device.name.startswith("Host") or not cuda.binding.startswith("cuda-python"):
+        pytest.skip("faults are injected into cuda-python on a GPU that is none")
     runtime = importlib.import_module("cuda.bindings.runtime")
     calls = [name for name in vars(runtime) if name.startswith("cuda") and callable(getattr(runtime, name))]
     calls = [name for name in calls if not isinstance(getattr(runtime, name), type)]
