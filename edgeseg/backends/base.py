@@ -16,7 +16,9 @@ from edgeseg.card import Card, Dialect, Head, Precision, TailLayout, read_card, 
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError
 from edgeseg.files import atomic_path, sha256_bytes, sha256_file
 
-__all__ = ["Backend", "Engine", "EngineOptions"]
+__all__ = ["REBUILD", "Backend", "Engine", "EngineOptions"]
+
+REBUILD = "Build it anew on this machine: edgeseg build"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from edgeseg.quantize.ranges import Ranges
 
 __all__ = ["Built", "Candidate", "Quantization", "build_candidate", "count_convs", "depthwise_convs", "plan"]
 
+INSTALL = "Install one for the processor: pip install 'edgeseg[onnxruntime,openvino,vision]'"
 CONVS = ("Conv", "ConvTranspose")
 HEAVY = (*CONVS, "Gemm", "MatMul")
 
@@ -96,13 +97,15 @@ def plan(recipe: BuildRecipe) -> list[Candidate]:
         MissingDependency: No engine library is installed.
     """
     if recipe.backend == "auto":
-        backends = [backend for backend in installed_backends() if not backend.obstacle()]
+        found = {backend: backend.obstacle() for backend in installed_backends()}
+        backends = [backend for backend, obstacle in found.items() if not obstacle]
+        if found and not backends:
+            reasons = "; ".join(f"{backend.name}: {obstacle}" for backend, obstacle in found.items())
+            raise MissingDependency(f"No installed engine library can run here: {reasons}.", hint=INSTALL)
     else:
         backends = [open_backend(recipe.backend)]
     if not backends:
-        raise MissingDependency(
-            "No engine library is installed.", hint="Install one: pip install 'edgeseg[onnxruntime,openvino,vision]'"
-        )
+        raise MissingDependency("No engine library is installed.", hint=INSTALL)
     wanted = [
         Candidate(backend, recipe.precision, dialect, "candidate", spare)
         for backend in backends

@@ -66,7 +66,11 @@ def build_engine(
     quantizations, calibrators = first_quantizations(
         recipe, prepared, candidates, calibration, frames, lambda share, note: on_progress(0.35 + 0.1 * share, note)
     )
-    with store.staging() as folder, ExitStack() as stack:
+
+    def wait() -> None:
+        on_progress(0.45, f"wait for another build in {store.folder}")
+
+    with store.staging(on_wait=wait) as folder, ExitStack() as stack:
         if (done := _last_build(store.folder)) is not None and done.recipe == recipe.sha256() and done.ended > since:
             return done.report
         built, refused = _build_all(candidates, prepared, quantizations, recipe, folder, on_progress)

@@ -33,7 +33,13 @@ def machine_key() -> bytes:
             _make(path)
         if path.stat().st_mode & 0o077:
             raise EdgesegError(f"Others can read the key {path}.", hint=f"Type: chmod 600 {path}")
-        return path.read_bytes()
+        key = path.read_bytes()
+        if len(key) != KEY_BYTES:
+            raise EdgesegError(
+                f"The key {path} is damaged: it has {len(key)} bytes, not {KEY_BYTES}.",
+                hint="Delete it; engines that it signed are opened with --rebuild or --trust-engine then.",
+            )
+        return key
     except OSError as error:
         raise EdgesegError(
             f"The key {path}, by which this machine knows its own engines, can't be had: {error.strerror}.",
@@ -48,6 +54,8 @@ def _make(path: Path) -> None:
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
         os.link(part, path)
     except FileExistsError:
         """Another process made it meanwhile."""
@@ -65,9 +73,19 @@ def sign(card: Card) -> Card:
 
 
 def trust(engine: Engine) -> Engine:
-    """The engine, from now on as if this machine had built it. Its code can then do all that its user can."""
+    """The engine, from now on as if this machine had built it. Its code can then do all that its user can.
+
+    Raises:
+        EdgesegError: Its card can't be written.
+    """
     card = sign(engine.card)
-    write_card(engine.path, card)
+    try:
+        write_card(engine.path, card)
+    except OSError as error:
+        raise EdgesegError(
+            f"The engine {engine.path} can't be signed: {engine.path.parent} can't be written to, {error.strerror}.",
+            hint="Copy it and the files beside it to a folder of your own.",
+        ) from error
     return Engine(engine.path, card)
 
 
@@ -78,12 +96,15 @@ def check_signature(engine: Engine) -> None:
         ModelFileError: It is such a one.
         EdgesegError: There is no key, and none can be made.
     """
-    if hmac.compare_digest(engine.card.signature, _signature(engine.card)):
+    if hmac.compare_digest(engine.card.signature.encode(), _signature(engine.card).encode()):
         return
-    was = "its card was changed, or another machine signed it" if engine.card.signature else "nobody signed its card"
+    was = "its card was changed, or another user or machine signed it"
+    if not engine.card.signature:
+        was = "nobody signed its card"
     raise ModelFileError(
         f"The engine {engine.path} is not opened: {was}, and an engine is native code.",
-        hint="Build it anew from the graph beside it: --rebuild. If you know where it comes from: --trust-engine",
+        hint="Run it as who built it, or build it anew from the graph beside it: --rebuild. If you know where it comes "
+        "from: --trust-engine",
     )
 
 

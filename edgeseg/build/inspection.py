@@ -80,8 +80,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
         kind: `engine`, `graph`, `prepared`, `quantized`, `ranges` or `weights`; `graph` also for those without a card.
         card: With all its fields, also those that a file leaves out because they are as usual.
         training: What weights tell of the run that made them.
-        command: By which the engine library's own tool builds the same engine, or runs it where there is nothing to
-            build.
+        command: By which the engine library's own tool builds the same graph (without the logits beside the class map),
+            or runs it where there is nothing to build.
         layers: What the library made of an engine's graph, where it tells.
     """
 

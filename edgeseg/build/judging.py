@@ -18,7 +18,7 @@ from edgeseg.build.gate import GateFrames, Judge
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.remedies import Remedies
 from edgeseg.build.repair import STAGES, Repair
-from edgeseg.build.report import CalibratorRow, RepairStep
+from edgeseg.build.report import CalibratorRow, Gate, RepairStep
 from edgeseg.build.search import search_frames
 from edgeseg.build.trial import Judged, Trial, judge_engine, open_judge, time_all
 from edgeseg.device.cuda import CudaError
@@ -81,7 +81,7 @@ class Court:
         judged = []
         for index, one in enumerate(built):
             self.on_progress(0.05 + 0.2 * index / len(built), f"gate {one.candidate.name}")
-            judged.append(judge_engine(judge, one, self.recipe))
+            judged.append(self._judge(judge, one))
         with ExitStack() as first:
             trials = self._time(judged, first, 0.25, 0.35)
             leads = self._to_repair(trials)
@@ -101,6 +101,16 @@ class Court:
             tuple(row for repair in repairs for row in repair.calibrators),
             self._warnings(repairs),
         )
+
+    def _judge(self, judge: Judge, built: Built) -> Judged:
+        """Gate one engine; one that was built and does not run fails, and the others go on."""
+        try:
+            return judge_engine(judge, built, self.recipe)
+        except (ModelFileError, EngineMismatch, CudaError) as error:
+            if built.candidate.is_baseline:
+                raise
+            logger.warning("%s does not run: %s", built.candidate.name, error)
+            return Judged(built, Gate(kind="none", frames=0), "fail", f"it does not run: {error.message}", runs=False)
 
     def _and_own_tail(self, trials: list[Trial], judge: Judge, stack: ExitStack) -> list[Trial]:
         """With the best engine once more, where its backend has a tail of its own, timed in turns with the first."""
@@ -136,7 +146,8 @@ class Court:
 
     def _to_repair(self, trials: list[Trial]) -> list[Trial]:
         """The fastest INT8 engine of each dialect that fails, where none passes, or only a slower float engine does."""
-        failed = [one for one in trials if one.built.quantization is not None and one.verdict == "fail"]
+        quantized = [one for one in trials if one.built.quantization is not None and one.session is not None]
+        failed = [one for one in quantized if one.verdict == "fail"]
         if not self.recipe.repair or self.frames.kind not in ("labels", "agreement") or not failed:
             return []
         pick = pick_best(trials, self.recipe)
@@ -191,6 +202,6 @@ class Court:
         """The engine of another graph, or the one before where its library refuses that graph."""
         try:
             return self._build_and_judge(one.built.candidate, quantization, judge)
-        except (ModelFileError, EngineMismatch) as error:
+        except (ModelFileError, EngineMismatch, CudaError) as error:
             logger.warning("%s is left as it was: %s", one.built.candidate.name, error.message)
             return one

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from edgeseg.backends import Backend, Engine, EngineOptions, open_backend
-from edgeseg.backends.tensorrt.options import TensorRtOptions
+from edgeseg.backends.tensorrt.backend import options_of
 from edgeseg.build.golden import check_golden, read_golden, write_golden
-from edgeseg.build.identity import sign
-from edgeseg.build.store import EngineStore, check_own, files_of, graph_beside
+from edgeseg.build.identity import check_signature, sign
+from edgeseg.build.store import EngineStore, check_graph_beside, check_own, files_of, graph_beside
 from edgeseg.card import Card, read_card, write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
 
@@ -49,7 +49,7 @@ def rebuild(path: Path, on_progress: Callable[[float, str], None] = lambda *_: N
         ModelFileError: There is no card or graph beside it, or the library refuses the graph.
         EngineMismatch: The new engine computes something else than the one before.
     """
-    with EngineStore(path.parent).staging() as folder:
+    with EngineStore(path.parent).staging(on_wait=lambda: on_progress(0.0, "wait for another build")) as folder:
         if fits(path):
             return Engine.open(path)
         card, graph = read_card(path), graph_beside(path)
@@ -59,8 +59,7 @@ def rebuild(path: Path, on_progress: Callable[[float, str], None] = lambda *_: N
                 hint=f"Build it from its model: edgeseg build {card.model} --backend {card.backend}",
             )
         backend = open_backend(card.backend)
-        tensorrt = msgspec.convert(card.measured["execution"]["options"], TensorRtOptions)
-        options = EngineOptions(precision=card.float_precision, tensorrt=tensorrt)
+        options = EngineOptions(precision=card.float_precision, tensorrt=options_of(card))
         built = backend.build(graph, folder / path.name, options, on_progress)
         shutil.copyfile(graph, graph_beside(built.path))
         measured = _carried_over(Engine(path, card), built, backend)
@@ -71,8 +70,14 @@ def rebuild(path: Path, on_progress: Callable[[float, str], None] = lambda *_: N
 
 
 def _carried_over(old: Engine, new: Engine, backend: Backend) -> dict[str, Any]:
-    """What was measured of the old engine, but for its speed, once the new one was seen to compute the same."""
-    measured = {name: value for name, value in old.card.measured.items() if name not in ("speed", "device")}
+    """What was measured of the old engine, but for its speed, once the new one was seen to compute the same.
+
+    Figures of a card that this machine did not sign, or of another graph, are nobody's.
+    """
+    dropped = ("speed", "device") if _is_own(old) else ("speed", "device", "gate", "data", "attempts")
+    measured = {name: value for name, value in old.card.measured.items() if name not in dropped}
+    if "gate" not in measured:
+        measured["verdict"] = "unmeasured"
     measured |= {"execution": new.card.measured["execution"], "rebuilt_from": _told(old.card)}
     frame, _ = read_golden(old)
     try:
@@ -84,6 +89,15 @@ def _carried_over(old: Engine, new: Engine, backend: Backend) -> dict[str, Any]:
             hint=f"Build and measure it from its model: edgeseg build {old.card.model} --backend {old.card.backend}",
         ) from error
     return measured | {"golden": write_golden(new.path, frame, answer), "golden_by": "engine"}
+
+
+def _is_own(engine: Engine) -> bool:
+    try:
+        check_graph_beside(engine)
+        check_signature(engine)
+    except (EngineMismatch, ModelFileError):
+        return False
+    return True
 
 
 def _told(card: Card) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.remedies import Proposal, Remedies
 from edgeseg.build.report import CalibratorRow, Gate, RepairStep
 from edgeseg.build.trial import Judged
+from edgeseg.device.cuda import CudaError
 from edgeseg.errors import EngineMismatch, ModelFileError
 from edgeseg.quantize.blocks import Block
 
@@ -113,7 +114,7 @@ class Repair:
         before = self.best
         try:
             judged = self.judge(proposed)
-        except (ModelFileError, EngineMismatch) as error:
+        except (ModelFileError, EngineMismatch, CudaError) as error:
             self._note(
                 step, f"{detail}: {error.message}", None, None, kept=False, seconds=time.perf_counter() - started
             )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from edgeseg.backends import Backend, Engine, Session, open_backend
 from edgeseg.backends.session import Output
@@ -23,6 +23,7 @@ from edgeseg.files import engines_folder, sha256_file, write_bytes
 
 __all__ = [
     "EngineStore",
+    "check_graph_beside",
     "check_own",
     "files_of",
     "find_engine",
@@ -51,20 +52,35 @@ class EngineStore:
         self.folder = folder
 
     @contextmanager
-    def staging(self, *, wait_s: float = 600) -> Iterator[Path]:
+    def staging(self, *, wait_s: float = -1, on_wait: Callable[[], None] = lambda: None) -> Iterator[Path]:
         """A folder to build in, in the store's own file system, for one process at a time. It is removed at the end.
+
+        Args:
+            wait_s: How long to wait for another process that builds here; without end where it is negative.
+            on_wait: Told once that there is one.
 
         Raises:
             UsageError: Another process builds here and does not end within `wait_s`.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
         try:
-            with FileLock(self.folder / ".lock", timeout=wait_s):
-                self.recover()
-                for stale in self.folder.glob(f"{STAGING}*"):
-                    shutil.rmtree(stale, ignore_errors=True)
-                with tempfile.TemporaryDirectory(prefix=STAGING, dir=self.folder) as folder:
-                    yield Path(folder)
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_wait()
+            self._wait(lock, wait_s)
+        try:
+            self.recover()
+            for stale in self.folder.glob(f"{STAGING}*"):
+                shutil.rmtree(stale, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix=STAGING, dir=self.folder) as folder:
+                yield Path(folder)
+        finally:
+            lock.release()
+
+    def _wait(self, lock: BaseFileLock, wait_s: float) -> None:
+        try:
+            lock.acquire(timeout=wait_s)
         except Timeout as error:
             raise UsageError(
                 f"Another process builds in {self.folder}.", hint="Wait for it, or build elsewhere: -o DIR"
@@ -163,7 +179,8 @@ def find_path(word: str | Path | None = None, folder: Path | None = None) -> Pat
 def _heal(store: EngineStore) -> None:
     """Finish a replacement that another process began and did not live to finish."""
     if (store.folder / JOURNAL).is_file() and os.access(store.folder, os.W_OK):
-        with store.staging():
+        # Another process that builds here has finished the replacement already.
+        with suppress(UsageError), store.staging(wait_s=0):
             pass
 
 

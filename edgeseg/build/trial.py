@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,19 +15,23 @@ from edgeseg.build.candidates import Built
 from edgeseg.build.gate import GateFrames, Judge, verdict_of
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Gate, Speed, Verdict
+from edgeseg.device.cuda import CudaError
 from edgeseg.timing import Latency, latency, time_in_turns
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Judged", "Trial", "judge_engine", "open_judge", "time_all"]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A built engine, and what the gate found out about it."""
+    """A built engine, and what the gate found out about it. `runs` is False where it could not be run at all."""
 
     built: Built
     gate: Gate
     verdict: Verdict
     reason: str
+    runs: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ def judge_engine(judge: Judge, built: Built, recipe: BuildRecipe) -> Judged:
     """Gate one engine against the baseline; one that can't run here stays unmeasured."""
     backend = built.candidate.backend
     if obstacle := backend.obstacle():
-        return Judged(built, Gate(kind="none", frames=0), "unmeasured", f"{backend.name} can't run here: {obstacle}")
+        why = f"{backend.name} can't run here: {obstacle}"
+        return Judged(built, Gate(kind="none", frames=0), "unmeasured", why, runs=False)
     with built.candidate.backend.load(built.engine) as session:
         gate = judge.gate(session)
     return Judged(built, gate, *verdict_of(gate, recipe))
@@ -81,14 +87,26 @@ def time_all(
         seconds: Of timing together.
         on_round: Told the share done, 0 to 1.
     """
-    running = [one for one in judged if not one.built.candidate.backend.obstacle()]
-    sessions = [stack.enter_context(one.built.candidate.backend.load(one.built.engine)) for one in running]
+    opened = [(one, _open(one, stack)) for one in judged if one.runs]
+    running = [one for one, session in opened if session is not None]
+    sessions = [session for _, session in opened if session is not None]
     times = _time(sessions, frames, seconds, on_round)
     baseline = next(own for one, own in zip(running, times, strict=True) if one.built.candidate.is_baseline)
     found = {
         id(one): (session, _speed(own, baseline)) for one, session, own in zip(running, sessions, times, strict=True)
     }
     return [Trial(one.built, one.gate, one.verdict, one.reason, *found.get(id(one), (None, None))) for one in judged]
+
+
+def _open(one: Judged, stack: ExitStack) -> Session | None:
+    """The engine's session; None where there is no memory for it beside the others."""
+    try:
+        return stack.enter_context(one.built.candidate.backend.load(one.built.engine))
+    except CudaError as error:
+        if one.built.candidate.is_baseline or error.sticky:
+            raise
+        logger.warning("%s is not timed: %s", one.built.candidate.name, error.message)
+        return None
 
 
 def _time(

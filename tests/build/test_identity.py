@@ -90,6 +90,15 @@ def test_the_key_is_made_once_and_is_nobody_elses(tmp_path: Path, monkeypatch: p
     assert caught.value.hint == f"Type: chmod 600 {path}"
 
 
+@pytest.mark.parametrize("content", [b"", b"short"], ids=["empty", "cut"])
+def test_a_damaged_key_signs_nothing(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    machine_key()
+    (tmp_path / "edgeseg" / "machine.key").write_bytes(content)
+    with pytest.raises(EdgesegError, match=f"is damaged: it has {len(content)} bytes, not 32"):
+        machine_key()
+
+
 def test_a_key_that_cannot_be_had_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "edgeseg").write_text("a file in the place of the folder")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
@@ -141,6 +150,7 @@ def change_graph(path: Path) -> None:
         pytest.param(flip_one_bit, 4, "is damaged", id="one bit flipped"),
         pytest.param(lambda path: card_path(path).unlink(), 4, "has no card", id="no card"),
         pytest.param(edit(classes=("a", "b", "c")), 4, "its card was changed", id="an edited card"),
+        pytest.param(edit(signature="é" * 64), 4, "its card was changed", id="a signature in other letters"),
         pytest.param(edit(signature=""), 4, "nobody signed its card", id="no signature"),
         pytest.param(by_version, 5, "built by tensorrt 10.7.0; here is 10.3.0", id="another version"),
         pytest.param(
@@ -236,6 +246,7 @@ def test_an_engine_of_another_version_is_built_anew_and_the_old_one_kept(
         assert card.identity.version == "10.13.0.35"
         assert card.measured["rebuilt_from"]["version"] == "10.3.0"
         assert "speed" not in card.measured
+        assert card.measured["verdict"] == "pass"
         assert (engine.parent / PREVIOUS / engine.name).read_bytes() == before
         changed = engine.stat().st_mtime_ns
         assert main([*command, "--rebuild"]) == 0
@@ -249,6 +260,14 @@ def test_a_damaged_engine_is_built_anew(change: Callable[[Path], None], engine: 
     change(engine)
     with load_session(rebuild(engine)) as session:
         assert session.infer(np.ascontiguousarray(frame())).shape == (1, 32, 48)
+
+
+def test_figures_that_nobody_signed_are_not_carried_over(engine: Path) -> None:
+    measured = read_card(engine).measured
+    edit(measured={**measured, "gate": {**measured["gate"], "frames": 1000}})(engine)
+    card = rebuild(engine).card
+    assert "gate" not in card.measured
+    assert card.measured["verdict"] == "unmeasured"
 
 
 def test_without_its_graph_it_cannot_be_built_anew(engine: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -12,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from edgeseg.backends.base import Backend, Engine, EngineOptions
+from edgeseg.backends.base import REBUILD, Backend, Engine, EngineOptions
 from edgeseg.backends.session import Output, Session
 from edgeseg.backends.tensorrt.layers import layers_path, types_read
 from edgeseg.backends.tensorrt.library import Name, open_library
@@ -23,10 +25,12 @@ from edgeseg.backends.tensorrt.session import TensorRtSession
 from edgeseg.card import Card, Identity, Precision
 from edgeseg.device.cuda import open_cuda
 from edgeseg.device.jetson import jetpack_version, l4t_version
-from edgeseg.errors import MissingDependency
-from edgeseg.files import cache_folder, sha256_file, write_bytes
+from edgeseg.errors import MissingDependency, ModelFileError, UsageError
+from edgeseg.files import cache_folder, sha256_bytes, sha256_file, write_bytes
 
-__all__ = ["TensorRt", "TensorRtRtx"]
+__all__ = ["TensorRt", "TensorRtRtx", "options_of"]
+
+logger = logging.getLogger(__name__)
 
 
 class TensorRt(Backend):
@@ -62,9 +66,10 @@ class TensorRt(Backend):
         built, here = card.identity, self._identity()
         if built is None:
             return f"The card of {card.model} does not say what its engine was built by."
-        if built.version != here.version:
+        options = options_of(card)
+        if built.version != here.version and not (options.any_version and _numbers(built) <= _numbers(here)):
             return f"It was built by {self.name} {built.version}; here is {here.version}, which takes its own alone."
-        if built.gpu and here.gpu and (built.gpu, built.compute_capability) != (here.gpu, here.compute_capability):
+        if built.gpu and here.gpu and not _same_gpu(options, built, here):
             gpus = (f"{one.gpu} (compute capability {one.compute_capability})" for one in (built, here))
             return "It was built for {}; this machine has {}.".format(*gpus)
         return ""
@@ -94,6 +99,7 @@ class TensorRt(Backend):
         from edgeseg.backends.onnx_file import read_frame_graph
 
         self._check_options(options)
+        self._check_dla(options)
         model, card = read_frame_graph(graph, ends=("class_map", "logits"))
         made_from = {**card.made_from, "engine_graph_file": sha256_file(graph)}
         card = msgspec.structs.replace(card, identity=self._identity(), made_from=made_from)
@@ -110,9 +116,11 @@ class TensorRt(Backend):
                 options=options.tensorrt,
             )
             known = self._timing_cache()
-            if known.is_file():
+            with contextlib.suppress(OSError):
                 shutil.copyfile(known, request.timing_cache)
             answer = build_plan(request, on_progress)
+            for warning in answer.warnings:
+                logger.info("%s: %s", self.name, warning)
             with contextlib.suppress(OSError):  # Kernels that are timed again cost time alone.
                 write_bytes(known, Path(request.timing_cache).read_bytes())
             write_bytes(layers_path(out), b"".join(msgspec.json.encode(layer) + b"\n" for layer in answer.layers))
@@ -127,8 +135,19 @@ class TensorRt(Backend):
     def load(self, engine: Engine, output: Output = "class_map") -> Session:
         """See `Backend.load`."""
         self._check_engine(engine)
-        options = msgspec.convert(engine.card.measured["execution"]["options"], TensorRtOptions)
-        return TensorRtSession(engine.card, self._library, open_cuda(), engine.path.read_bytes(), output, options)
+        plan = engine.path.read_bytes()
+        if sha256_bytes(plan) != engine.card.sha256:
+            raise ModelFileError(f"The engine {engine.path} changed while it was opened.", hint=REBUILD)
+        return TensorRtSession(engine.card, self._library, open_cuda(), plan, output, options_of(engine.card))
+
+    def _check_dla(self, options: EngineOptions) -> None:
+        """Refuse Q/DQ graphs for a DLA that takes a calibration cache alone: they would run on the GPU, silently."""
+        if options.tensorrt.dla_core is not None and "calibrators" in self._library.can:
+            raise UsageError(
+                f"The DLA of {self.name} {self.version()} takes INT8 by a calibration cache alone, not by a graph.",
+                hint=f"Make it: edgeseg quantize MODEL RANGES -o net.cache --calibration-cache {self.version()}. Add "
+                f"--useDLACore={options.tensorrt.dla_core} --allowGPUFallback to the trtexec line that it prints.",
+            )
 
     def _flags(self, options: EngineOptions, card: Card) -> tuple[str, ...]:
         """Builder flags by which a library without strong typing honours what the graph says."""
@@ -146,6 +165,33 @@ class TensorRtRtx(TensorRt):
     """TensorRT-RTX, for GeForce RTX and its like; it builds without a GPU too."""
 
     name: Name = "tensorrt-rtx"
+
+
+def options_of(card: Card) -> TensorRtOptions:
+    """How an engine was built, by its card.
+
+    Raises:
+        ModelFileError: The card does not say it, or says what this edgeseg does not know.
+    """
+    try:
+        return msgspec.convert(card.measured["execution"]["options"], TensorRtOptions)
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise ModelFileError(
+            f"The card of {card.model} does not say how its engine was built.", hint=REBUILD
+        ) from error
+
+
+def _numbers(identity: Identity) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", identity.version))
+
+
+def _same_gpu(options: TensorRtOptions, built: Identity, here: Identity) -> bool:
+    """Whether an engine for one GPU is one for another, as it was built to be."""
+    if options.hardware == "ampere-plus":
+        return float(here.compute_capability) >= 8
+    if options.hardware == "same-compute-capability":
+        return built.compute_capability == here.compute_capability
+    return (built.gpu, built.compute_capability) == (here.gpu, here.compute_capability)
 
 
 def _execution(options: EngineOptions, answer: Answer, convolutions: Collection[str], *, typed: bool) -> dict[str, Any]:

@@ -38,6 +38,8 @@ def main() -> None:
         tell(Failure("library", error.message, error.hint))
     except UsageError as error:
         tell(Failure("options", error.message, error.hint))
+    except OSError as error:
+        tell(Failure("files", f"{error.strerror or error}", "Free some space, or build into another folder: -o DIR"))
 
 
 def _end_with_stdin() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ def _construct(library: Library, request: Request, logger: Any, tell: Tell) -> A
     write_bytes(Path(request.plan), bytes(plan))
     _keep_timing_cache(config, Path(request.timing_cache))
     with open(request.log, encoding="utf-8") as log:
-        layers = _inspected(library, logger, bytes(plan)) or tuple(layers_of_log(log))
+        layers = _inspected(library, request, logger, bytes(plan)) or tuple(layers_of_log(log))
     return Answer(library.version, time.monotonic() - started, layers, tuple(dict.fromkeys(logger.warnings)))
 
 
@@ -128,7 +129,8 @@ def _use_timing_cache(config: trt.IBuilderConfig, path: Path) -> None:
 def _keep_timing_cache(config: trt.IBuilderConfig, path: Path) -> None:
     known = config.get_timing_cache()
     if known is not None:
-        write_bytes(path, bytes(known.serialize()))
+        with contextlib.suppress(OSError):  # Kernels that are timed again cost time alone.
+            write_bytes(path, bytes(known.serialize()))
 
 
 def _refused(error: trt.ParserError) -> Refused:
@@ -137,13 +139,20 @@ def _refused(error: trt.ParserError) -> Refused:
     return Refused(error.desc().strip(), *told)
 
 
-def _inspected(library: Library, logger: Any, plan: bytes) -> tuple[Layer, ...]:
+def _inspected(library: Library, request: Request, logger: Any, plan: bytes) -> tuple[Layer, ...]:
     """The layers by the engine inspector; none where the engine can't be loaded, because there is no GPU."""
-    engine = library.module.Runtime(logger).deserialize_cuda_engine(plan)
+    runtime: trt.Runtime = library.module.Runtime(logger)
+    if request.options.any_version:
+        runtime.engine_host_code_allowed = True
+    engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         return ()
     inspector = engine.create_engine_inspector()
-    return layers_of_inspector(inspector.get_engine_information(library.module.LayerInformationFormat.JSON))
+    told = inspector.get_engine_information(library.module.LayerInformationFormat.JSON)
+    try:
+        return layers_of_inspector(told)
+    except (KeyError, TypeError, ValueError):  # Another version's words; the log tells as much.
+        return ()
 
 
 def _logger(library: Library, file: TextIO) -> Any:

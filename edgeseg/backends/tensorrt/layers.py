@@ -57,11 +57,6 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it can be where a convolution is computed."""
         return CONVOLUTION.search(self.kind) is not None
 
-    @property
-    def reads_int8(self) -> bool:
-        """Whether its data is INT8."""
-        return bool(self.inputs) and self.inputs[0].dtype == "int8"
-
 
 def types_read(layers: Iterable[Layer], nodes: Collection[str]) -> dict[str, str]:
     """The type that each of the convolutions `nodes` reads in the engine; without those that no layer names."""

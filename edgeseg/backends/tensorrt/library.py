@@ -104,7 +104,7 @@ def probe(name: Name, module: Any) -> Library:
     if not _has(module, LEAST):
         raise MissingDependency(
             f"{name} is {module.__version__}; 8.5 is the oldest that is supported.",
-            hint="Update JetPack, or take the graph and the trtexec line: edgeseg inspect ENGINE",
+            hint="Update JetPack, or quantize on a PC and build by trtexec: edgeseg quantize --calibration-cache",
         )
     can = frozenset(ability for ability, path in ABILITIES.items() if _has(module, path))
     return Library(name, module, str(module.__version__), can)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -19,7 +20,9 @@ from edgeseg.errors import EdgesegError, MissingDependency, ModelFileError, Usag
 
 __all__ = ["build_plan"]
 
-COMMAND = (sys.executable, "-m", "edgeseg.backends.tensorrt.child")
+#: Without the current folder on the path, where `-m` and `-c` would put it: what lies there is a stranger's.
+CODE = "import sys; del sys.path[0]; from edgeseg.backends.tensorrt.child import main; main()"
+COMMAND = (sys.executable, "-c", CODE)
 DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 #: Lines of the parser that tell where in its own code it was, or that there is no GPU.
 NOISE = re.compile(r"\[\w+\.cpp::|Invalid Node - ")
@@ -63,7 +66,7 @@ def build_plan(request: Request, on_progress: Callable[[float, str], None] = lam
 def _child(request: Request) -> Iterator[subprocess.Popen[bytes]]:
     """The process, given its request. It is killed where it still runs at the end."""
     with Path(request.log + ".stderr").open("wb") as said:
-        child = subprocess.Popen(COMMAND, stdin=-1, stdout=-1, stderr=said, start_new_session=True)
+        child = subprocess.Popen(COMMAND, stdin=-1, stdout=-1, stderr=said, start_new_session=True, env=_environment())
     try:
         assert child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -75,11 +78,19 @@ def _child(request: Request) -> Iterator[subprocess.Popen[bytes]]:
         child.communicate()
 
 
+def _environment() -> dict[str, str]:
+    """This process's, with edgeseg itself on the path, be it a clone that is run from its folder."""
+    home = str(Path(__file__).resolve().parents[3])
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), home)))}
+
+
 def _of_failure(request: Request, failure: Failure) -> EdgesegError:
     if failure.stage == "library":
         return MissingDependency(failure.message, hint=failure.hint)
     if failure.stage == "options":
         return UsageError(failure.message, hint=failure.hint)
+    if failure.stage == "files":
+        return EdgesegError(f"{request.library} could not keep what it built: {failure.message}.", hint=failure.hint)
     told = "; ".join(_told(one) for one in failure.refused) or failure.message
     what = "refuses the graph" if failure.stage == "parse" else "could not build the engine"
     return ModelFileError(f"{request.library} {what}: {told}", hint=advice(told))

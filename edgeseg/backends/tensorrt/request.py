@@ -51,10 +51,11 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """Why there is no engine.
 
     Attributes:
-        stage: `library` where it is not there, `options` where it has not what they ask for.
+        stage: `library` where it is not there, `options` where it has not what they ask for, `files` where they can't
+            be written.
     """
 
-    stage: Literal["library", "options", "parse", "build"]
+    stage: Literal["library", "options", "parse", "build", "files"]
     message: str
     hint: str = ""
     refused: tuple[Refused, ...] = ()

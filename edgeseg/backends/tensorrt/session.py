@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeseg.backends.base import REBUILD
 from edgeseg.backends.session import Buffers, Output, Session, Shape, UInt8
+from edgeseg.backends.tensorrt.advice import SMALLER
 from edgeseg.backends.tensorrt.library import Library
 from edgeseg.backends.tensorrt.logger import last_errors, runtime_logger
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.backends.tensorrt.tail import Tail, tail_of
 from edgeseg.card import Card
 from edgeseg.device.cuda import Cuda, CudaError
-from edgeseg.errors import EdgesegError, ModelFileError
+from edgeseg.errors import ModelFileError
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -29,7 +31,6 @@ DTYPES = {"UINT8": "uint8", "HALF": "float16", "FLOAT": "float32"}
 NOTHING = np.empty(0, np.uint8)
 #: Runs before a CUDA graph is captured: the first makes what the library makes at need.
 WARM_UP = 2
-REBUILD = "Build it anew on this machine: edgeseg build --int8"
 
 
 @dataclass
@@ -67,6 +68,10 @@ class TensorRtSession(Session):
         self._library, self._cuda, self._output = library, cuda, output
         self._tail: Tail | None = None
         runtime: trt.Runtime = library.module.Runtime(runtime_logger(library.name))
+        if options.any_version:
+            runtime.engine_host_code_allowed = True
+        if options.dla_core is not None:
+            runtime.DLA_core = options.dla_core
         self._engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise ModelFileError(
@@ -80,7 +85,9 @@ class TensorRtSession(Session):
         try:
             self._context: trt.IExecutionContext | None = self._engine.create_execution_context()
             if self._context is None:
-                raise EdgesegError(f"{library.name} has no memory to run the engine: {last_errors(library.name)}.")
+                raise CudaError(
+                    f"{library.name} has no memory to run the engine: {last_errors(library.name)}.", hint=SMALLER
+                )
             self._stream = cuda.create_stream()
             self._held.callback(cuda.destroy_stream, self._stream)
             self._prepare_tail(card, self._engine)
@@ -165,7 +172,7 @@ class TensorRtSession(Session):
         if self._beside in self._names:
             context.set_tensor_address(self._beside, self._beside_at)
         if not context.execute_async_v3(self._stream):
-            raise EdgesegError(f"{self._library.name} failed: {last_errors(self._library.name)}.", hint=REBUILD)
+            raise CudaError(f"{self._library.name} failed: {last_errors(self._library.name)}.", hint=REBUILD)
         if self._tail is not None:
             self._tail.launch(self._cuda, self._kernel, self._beside_at, slot.answer_at, self._stream)
         if not self._mapped:
@@ -185,7 +192,7 @@ class TensorRtSession(Session):
         try:
             self._cuda.wait(own.end)
         except CudaError as error:
-            self._closed = error.sticky
+            self._closed = self._closed or error.sticky
             raise
         if self._output == LOGITS:
             answer = self._buffers.outputs[slot]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from edgeseg.device.cuda.base import Cuda, CudaDevice, CudaError
+from edgeseg.device.cuda.base import PACKAGE, Cuda, CudaDevice, CudaError
 from edgeseg.errors import MissingDependency
 
 __all__ = ["Cuda", "CudaDevice", "CudaError", "open_cuda"]
@@ -30,9 +30,7 @@ def open_cuda() -> Cuda:
     except (CudaError, ImportError, OSError, RuntimeError) as error:
         why = error.message if isinstance(error, CudaError) else str(error)
         raise MissingDependency(
-            f"CUDA finds no GPU that it can use: {why}", hint="It needs an NVIDIA GPU and its driver."
+            f"CUDA finds no GPU that it can use: {why}",
+            hint=f"It needs an NVIDIA GPU, its driver, and a package that is no newer than that. {PACKAGE}",
         ) from error
-    raise MissingDependency(
-        "There is no Python package for CUDA.",
-        hint="Install it: pip install 'edgeseg[tensorrt]', on JetPack 6: pip install 'cuda-python~=12.6'",
-    )
+    raise MissingDependency("There is no Python package for CUDA.", hint=PACKAGE)

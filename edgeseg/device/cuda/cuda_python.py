@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeseg.device.cuda.base import Cuda, CudaDevice, CudaError, UInt8, failure
+from edgeseg.errors import EdgesegError
 
 __all__ = ["CudaPython"]
 
@@ -130,13 +131,20 @@ class CudaPython(Cuda):
         self._call("cudaStreamBeginCapture", stream, mode)
         try:
             work()
+        except EdgesegError as error:
+            # A capture that broke has to be ended all the same, or the stream stays unusable.
+            _, drawn = self._runtime.cudaStreamEndCapture(stream)
+            if drawn is not None and int(drawn):
+                self._runtime.cudaGraphDestroy(drawn)
+            self._runtime.cudaGetLastError()
+            if isinstance(error, CudaError) and error.sticky:
+                raise
+            return None
+        try:
             drawn = self._call("cudaStreamEndCapture", stream)
         except CudaError as error:
             if error.sticky:
                 raise
-            # A capture that broke has to be ended all the same, or the stream stays unusable.
-            self._runtime.cudaStreamEndCapture(stream)
-            self._runtime.cudaGetLastError()
             return None
         try:
             return int(self._call("cudaGraphInstantiateWithFlags", drawn, 0))

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from edgeseg.device.cuda.base import CudaError
+from edgeseg.device.cuda.base import PACKAGE, CudaError
 from edgeseg.errors import MissingDependency
 
 __all__ = ["compile_cubin"]
@@ -52,7 +52,7 @@ def _nvrtc() -> Any:
         except ModuleNotFoundError as error:
             if not (error.name and name.startswith(error.name)):
                 raise
-    raise MissingDependency("There is no Python package for CUDA's compiler.", hint="pip install 'edgeseg[tensorrt]'")
+    raise MissingDependency("There is no Python package for CUDA's compiler.", hint=PACKAGE)
 
 
 def _checked(nvrtc: Any, result: tuple[Any, ...]) -> Any:

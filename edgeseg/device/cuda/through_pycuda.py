@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeseg.device.cuda.base import Cuda, CudaDevice, CudaError, UInt8, failure
+from edgeseg.device.cuda.base import OUT_OF_MEMORY, Cuda, CudaDevice, CudaError, UInt8, failure
 
 __all__ = ["PyCuda"]
 
@@ -52,7 +52,7 @@ class PyCuda(Cuda):
         try:
             yield
         except self._driver.Error as error:
-            raise failure(call, getattr(error, "code", 0), str(error)) from error
+            raise failure(call, _status(error), str(error)) from error
         finally:
             self._driver.Context.pop()
 
@@ -128,10 +128,10 @@ class PyCuda(Cuda):
         return None
 
     def launch_graph(self, graph: int, stream: int) -> None:
-        raise CudaError("pycuda has no CUDA graphs.", hint="Install cuda-python: pip install 'edgeseg[tensorrt]'")
+        raise CudaError("pycuda has no CUDA graphs.", hint="Leave out cuda_graph, or install cuda-python.")
 
     def destroy_graph(self, graph: int) -> None:
-        raise CudaError("pycuda has no CUDA graphs.", hint="Install cuda-python: pip install 'edgeseg[tensorrt]'")
+        raise CudaError("pycuda has no CUDA graphs.", hint="Leave out cuda_graph, or install cuda-python.")
 
     def load_kernel(self, code: bytes, name: str) -> int:
         with self._active("module_from_buffer"):
@@ -144,3 +144,11 @@ class PyCuda(Cuda):
     ) -> None:
         with self._active("launch"):
             self._kept[kernel][1](*arguments, grid=(*grid, 1), block=(*block, 1), stream=self._kept[stream])
+
+
+def _status(error: Exception) -> int:
+    """CUDA's number of an error, which pycuda tells by class and words alone."""
+    words = {"illegal memory access": 700, "illegal address": 700, "timed out": 702, "launch failed": 719}
+    if type(error).__name__ == "MemoryError" or "out of memory" in str(error):
+        return OUT_OF_MEMORY
+    return next((status for said, status in words.items() if said in str(error)), 0)

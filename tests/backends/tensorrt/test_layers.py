@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.backends.tensorrt.layers import Layer, Tensor, layers_of_inspector, layers_of_log, read_layers
+from edgeseg.backends.tensorrt.layers import Layer, Tensor, layers_of_inspector, layers_of_log, read_layers, types_read
 
 LOG = (
     "VERBOSE: Name: conv1_myl0_3, LayerType: correlation, Inputs: [ { Name: x_q, Dimensions: [1,32,90,120], Strides: "
@@ -31,7 +31,7 @@ FOUND = Layer(
 def test_a_layer_is_read_from_the_log() -> None:
     assert list(layers_of_log(["INFO: Engine Layer Information:", LOG, "VERBOSE: done"])) == [FOUND]
     assert FOUND.convolves
-    assert FOUND.reads_int8
+    assert types_read([FOUND], ["conv1", "conv2"]) == {"conv1": "int8"}
 
 
 def end(**told: object) -> dict[str, object]:
@@ -60,7 +60,6 @@ def test_a_layer_is_read_from_the_inspector(told: dict[str, object], dtype: str)
     (found,) = layers_of_inspector(json.dumps({"Layers": [layer], "Bindings": ["frame"]}))
     assert (found.nodes, found.convolves) == (("conv1", "relu1"), True)
     assert found.inputs[0].dtype == dtype
-    assert found.reads_int8 == (dtype == "int8")
 
 
 def test_an_inspector_that_tells_names_alone_gives_no_layers() -> None:

@@ -94,6 +94,22 @@ def test_a_build_that_takes_too_long_is_given_up(bindings: Callable[[str], None]
     assert "timeout_s" in caught.value.hint
 
 
+def test_a_full_disk_is_told_as_such(bindings: Callable[[str], None], tmp_path: Path) -> None:
+    bindings("raise OSError(28, 'No space left on device')")
+    with pytest.raises(EdgesegError, match="could not keep what it built: No space left on device") as caught:
+        build_plan(request(tmp_path))
+    assert "Free some space" in caught.value.hint
+
+
+def test_files_of_the_current_folder_are_not_imported(
+    bindings: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bindings("")
+    (tmp_path / "msgspec.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    assert build_plan(request(tmp_path)).version == "10.13.0.35"
+
+
 def test_options_that_do_not_fit_are_told_as_such(bindings: Callable[[str], None], tmp_path: Path) -> None:
     bindings("")
     with pytest.raises(UsageError, match="finds no DLA cores here"):

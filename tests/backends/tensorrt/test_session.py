@@ -16,10 +16,11 @@ pytest.importorskip("onnxruntime")
 
 from edgeseg.backends import Backend, Engine, EngineOptions, Session, open_backend
 from edgeseg.backends.tensorrt.options import TensorRtOptions
-from edgeseg.card import TailLayout, Upsample
+from edgeseg.card import Identity, TailLayout, Upsample
 from edgeseg.device.cuda import CudaError
-from edgeseg.errors import EdgesegError, ModelFileError
-from tests.backends.frame_graphs import SIZE, write_frame_graph
+from edgeseg.errors import EdgesegError, ModelFileError, UsageError
+from edgeseg.files import sha256_bytes
+from tests.backends.frame_graphs import SIZE, card, write_frame_graph
 from tests.engines import host_gpu
 
 #: What an open session holds, beside pinned memory: of its own memory, copied.
@@ -86,24 +87,30 @@ def test_a_frame_is_one_launch_of_a_graph(backend: Backend, gpu: Any, tmp_path: 
     assert gpu.CALLS[: len(calls)] == calls
 
 
-def refuse_capture(gpu: Any) -> None:
+def refuse_capture(gpu: Any, library: Any) -> None:
     gpu.FAULTS["cudaStreamEndCapture"] = gpu.cudaError_t.cudaErrorStreamCaptureUnsupported
+
+
+def refuse_within(gpu: Any, library: Any) -> None:
+    library.FAULTS.add("execute while captured")
 
 
 @pytest.mark.parametrize(
     ("options", "prepare"),
     [
-        pytest.param({"cuda_graph": False}, lambda gpu: None, id="it is not asked for"),
+        pytest.param({"cuda_graph": False}, lambda gpu, library: None, id="it is not asked for"),
         pytest.param({}, refuse_capture, id="it can't be captured"),
+        pytest.param({}, refuse_within, id="the library refuses to be captured"),
     ],
 )
 def test_without_a_graph_each_step_is_started(
-    options: dict[str, object], prepare: Callable[[Any], None], backend: Backend, gpu: Any, tmp_path: Path
+    options: dict[str, object], prepare: Callable[[Any, Any], None], backend: Backend, gpu: Any, tmp_path: Path
 ) -> None:
     engine = build(backend, tmp_path, **options)
     with backend.load(engine) as session:
         wanted = session.infer(frame())
-    prepare(gpu)
+    library: Any = importlib.import_module("tensorrt")
+    prepare(gpu, library)
     with backend.load(engine) as session:
         assert session.execution["cuda_graph"] is False
         gpu.CALLS.clear()
@@ -161,6 +168,15 @@ def test_after_a_sticky_error_the_session_is_over(backend: Backend, gpu: Any, tm
     session.close()
 
 
+def test_a_session_that_fails_while_it_closes_stays_closed(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    session = backend.load(build(backend, tmp_path))
+    session.submit()
+    gpu.FAULTS["cudaEventSynchronize"] = gpu.cudaError_t.cudaErrorMemoryAllocation
+    session.close()
+    fails(session, EdgesegError, "This session is closed")
+    session.close()
+
+
 def test_an_error_of_the_library_is_told_and_the_session_goes_on(backend: Backend, gpu: Any, tmp_path: Path) -> None:
     library: Any = importlib.import_module("tensorrt")
     with backend.load(build(backend, tmp_path, cuda_graph=False)) as session:
@@ -203,9 +219,47 @@ def test_an_engine_with_other_ends_is_refused(backend: Backend, gpu: Any, tmp_pa
     engine = build(backend, tmp_path)
     content = engine.path.read_bytes().replace(b"logits", b"stigol")
     engine.path.write_bytes(content)
+    engine = Engine(engine.path, msgspec.structs.replace(engine.card, sha256=sha256_bytes(content)))
     with pytest.raises(ModelFileError, match="has the ends class_map, frame, stigol"):
         backend.load(engine)
     assert live(gpu) == {}
+
+
+def test_an_engine_that_changes_while_it_is_opened_is_refused(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    engine = Engine.open(build(backend, tmp_path).path)
+    engine.path.write_bytes(engine.path.read_bytes() + b" ")
+    with pytest.raises(ModelFileError, match="changed while it was opened"):
+        backend.load(engine)
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "gpu_name", "capability", "fits"),
+    [
+        pytest.param({}, "10.3.0", "Host GPU", "8.7", True, id="the same"),
+        pytest.param({}, "10.2.0", "Host GPU", "8.7", False, id="an older version"),
+        pytest.param({"any_version": True}, "10.2.0", "Host GPU", "8.7", True, id="an older one, made for any"),
+        pytest.param({"any_version": True}, "10.13.0", "Host GPU", "8.7", False, id="a newer one, made for any"),
+        pytest.param({}, "10.3.0", "Other GPU", "8.7", False, id="another GPU of its kind"),
+        pytest.param(
+            {"hardware": "same-compute-capability"}, "10.3.0", "Other GPU", "8.7", True, id="made for its kind"
+        ),
+        pytest.param({"hardware": "same-compute-capability"}, "10.3.0", "Other GPU", "8.9", False, id="another kind"),
+        pytest.param({"hardware": "ampere-plus"}, "10.3.0", "Other GPU", "8.9", True, id="made for all from Ampere on"),
+    ],
+)
+def test_an_engine_fits_what_it_was_built_to_fit(
+    options: dict[str, object], version: str, gpu_name: str, capability: str, fits: bool, backend: Backend
+) -> None:
+    identity = Identity(version=version, gpu=gpu_name, compute_capability=capability)
+    own = msgspec.to_builtins(TensorRtOptions(**options))  # type: ignore[arg-type]
+    made = msgspec.structs.replace(card(), identity=identity, measured={"execution": {"options": own}})
+    assert (backend.misfit(made) == "") == fits
+
+
+def test_a_graph_is_refused_for_a_dla_that_takes_a_cache_alone(backend: Backend, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"DLA of tensorrt 10\.3\.0 takes INT8 by a calibration cache alone") as caught:
+        build(backend, tmp_path, dla_core=0)
+    assert "--useDLACore=0" in caught.value.hint
 
 
 def test_options_of_the_build_are_those_of_the_session(backend: Backend, gpu: Any, tmp_path: Path) -> None:

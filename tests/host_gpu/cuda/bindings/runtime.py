@@ -64,6 +64,11 @@ def give(stream: int, work: Callable[[], None]) -> None:
         work()
 
 
+def is_drawing(stream: int) -> bool:
+    """Whether a graph is drawn of the stream."""
+    return stream in _drawing
+
+
 def _allocate(size: int, kind: str) -> int:
     block = ctypes.create_string_buffer(size)
     address = ctypes.addressof(block)
