@@ -23,10 +23,17 @@ REBUILD = "Build it anew on this machine: edgeseg build"
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What an engine is built with. `precision` is that of the operators which the graph leaves in float."""
+    """What an engine is built with.
+
+    Attributes:
+        precision: Of the operators that the graph leaves in float.
+        tensorrt: What else TensorRT takes.
+        calibration: Calibration cache, for INT8 of a float graph where the backend `wants_cache`.
+    """
 
     precision: Precision = "fp32"
     tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,10 @@ class Backend(ABC):
     def obstacle(self) -> str:
         """Why this machine can't run engines that it may be able to build; empty where it can."""
         return ""
+
+    def wants_cache(self, options: EngineOptions) -> bool:
+        """Whether INT8 with these options takes a float graph and a calibration cache in the place of a Q/DQ graph."""
+        return False
 
     def misfit(self, card: Card) -> str:
         """Why an engine of this backend does not fit this machine, a sentence; empty where it does."""

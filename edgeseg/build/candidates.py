@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,21 +14,17 @@ import onnx_ir as ir
 
 from edgeseg.backends import Backend, Engine, EngineOptions, installed_backends, open_backend
 from edgeseg.backends.tensorrt.layers import read_layers, types_read
+from edgeseg.build.engine_graph import Quantization, make_engine_graph
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.build.store import graph_beside
-from edgeseg.card import Dialect, Int8Recipe, Precision
+from edgeseg.build.store import cache_beside, graph_beside
+from edgeseg.card import Dialect, Precision
 from edgeseg.errors import MissingDependency, UsageError
-from edgeseg.graph.attach import attach_head_and_tail
-from edgeseg.graph.half_precision import type_in_half
-from edgeseg.graph.io import graph_sha256, require_card, save_graph
-from edgeseg.quantize.dialects import quantize_onnx
-from edgeseg.quantize.ranges import Ranges
+from edgeseg.files import write_bytes
+from edgeseg.graph.io import graph_sha256, save_graph
 
-__all__ = ["Built", "Candidate", "Quantization", "build_candidate", "count_convs", "depthwise_convs", "plan"]
+__all__ = ["Built", "Candidate", "build_candidate", "plan"]
 
 INSTALL = "Install one for the processor: pip install 'edgeseg[onnxruntime,openvino,vision]'"
-CONVS = ("Conv", "ConvTranspose")
-HEAVY = (*CONVS, "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -57,14 +54,6 @@ class Candidate:
         spared = f", depthwise in {self.backend.rest}" if self.spare_depthwise else ""
         tail = ", own tail" if self.own_tail else ""
         return f"{self.backend.name} {self.precision} {self.dialect}{spared}{tail}"
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """How a graph is quantized: a recipe, and the ranges that it goes with."""
-
-    recipe: Int8Recipe
-    ranges: Ranges
 
 
 @dataclass(frozen=True)
@@ -110,7 +99,7 @@ def plan(recipe: BuildRecipe) -> list[Candidate]:
         Candidate(backend, recipe.precision, dialect, "candidate", spare)
         for backend in backends
         for dialect in (backend.dialects if recipe.precision == "int8" else ("float",))
-        for spare in ((False, True) if recipe.precision == "int8" and backend.spares_depthwise else (False,))
+        for spare in ((False, True) if recipe.precision == "int8" and _may_spare(backend, recipe) else (False,))
         if recipe.precision == "int8" or recipe.precision in backend.floats
     ]
     if not wanted:
@@ -121,6 +110,11 @@ def plan(recipe: BuildRecipe) -> list[Candidate]:
             hint="Possible here: " + ", ".join(f"--{precision}" for precision in possible) + ".",
         )
     return sorted([*_references(backends, wanted), *wanted], key=lambda one: not one.is_baseline)
+
+
+def _may_spare(backend: Backend, recipe: BuildRecipe) -> bool:
+    """Whether INT8 is also tried with depthwise convolutions in float; a calibration cache can't say so."""
+    return backend.spares_depthwise and not backend.wants_cache(EngineOptions(tensorrt=recipe.tensorrt))
 
 
 def _references(backends: list[Backend], wanted: list[Candidate]) -> list[Candidate]:
@@ -159,21 +153,20 @@ def build_candidate(
         UsageError: No such calibrator or node.
         ModelFileError: The library refuses the graph, or the ranges are of other weights.
     """
-    if quantization is None:
-        graph = prepared
-    else:
-        followed = _spared(quantization.recipe, prepared) if candidate.spare_depthwise else quantization.recipe
-        graph = quantize_onnx(prepared, quantization.ranges, dialect=candidate.dialect, recipe=followed)
     backend = candidate.backend
     precision = candidate.precision if candidate.dialect == "float" else backend.rest
-    tail = "outside" if candidate.own_tail else backend.tail
-    whole = attach_head_and_tail(graph, head=backend.head, tail=tail, upsample=recipe.upsample)
-    counted, card, typing = count_convs(whole), require_card(whole), {}
-    quantized = [node.name or "" for node in whole.graph if node.op_type in CONVS and _is_quantized(node)]
-    if backend.typed and precision == "fp16":
-        whole, small = type_in_half(whole)
-        typing = {"scales_in_float32": small} if small else {}
-    digest = graph_sha256(whole)
+    options = EngineOptions(precision=precision, tensorrt=recipe.tensorrt)
+    graph = make_engine_graph(
+        prepared,
+        quantization,
+        candidate.dialect,
+        backend,
+        options,
+        spare_depthwise=candidate.spare_depthwise,
+        tail="outside" if candidate.own_tail else backend.tail,
+        upsample=recipe.upsample,
+    )
+    card, digest = graph.card, graph_sha256(graph.model)
     height, width = card.fixed_size_hw
     own = Path(tempfile.mkdtemp(prefix=candidate.name.replace(" ", "-") + "-", dir=folder))
     source = own / "source.onnx"
@@ -181,48 +174,26 @@ def build_candidate(
         card,
         int8=card.int8 if quantization is not None else {},
         made_from={**card.made_from, "engine_graph": digest, "recipe": recipe.sha256()},
-        measured={**card.measured, **typing},
+        dialect=candidate.dialect,
+        measured={**card.measured, **graph.told},
     )
-    save_graph(whole, source, card)
-    options = EngineOptions(precision=precision, tensorrt=recipe.tensorrt)
+    save_graph(graph.model, source, card)
     name = f"{card.model}-{height}x{width}-{candidate.precision}-{backend.name}{backend.suffix}"
+    if graph.cache is not None:
+        write_bytes(cache_beside(own / name), graph.cache)
+        options = dataclasses.replace(options, calibration=cache_beside(own / name))
     engine = backend.build(source, own / name, options, on_progress)
     if backend.native:
         source.replace(graph_beside(engine.path))
     else:
         source.unlink()
-    return Built(candidate, engine, quantization, digest, *counted, _not_int8(engine, quantized))
+    missed = _not_int8(engine, graph.quantized)
+    return Built(
+        candidate, engine, quantization, digest, len(graph.quantized), graph.total_convs, graph.float_nodes, missed
+    )
 
 
-def _not_int8(engine: Engine, quantized: list[str]) -> tuple[str, ...]:
+def _not_int8(engine: Engine, quantized: Collection[str]) -> tuple[str, ...]:
     """Those of the quantized convolutions that an engine is told to read in another type than INT8."""
     types = types_read(read_layers(engine.path), quantized)
     return tuple(name for name in quantized if types.get(name, "int8") != "int8")
-
-
-def depthwise_convs(model: ir.Model) -> tuple[str, ...]:
-    """Names of the convolutions with one input channel per group."""
-    convs = (node for node in model.graph if node.op_type == "Conv" and node.inputs[1] is not None)
-    shapes = ((node, node.inputs[1].shape, node.attributes.get_int("group", 1)) for node in convs if node.inputs[1])
-    return tuple(node.name or "" for node, shape, groups in shapes if shape is not None and groups > 1 == shape[1])
-
-
-def _spared(recipe: Int8Recipe, prepared: ir.Model) -> Int8Recipe:
-    """The same recipe with the depthwise convolutions in float."""
-    spared = dict.fromkeys((*recipe.keep_float, *depthwise_convs(prepared)))
-    return msgspec.structs.replace(recipe, keep_float=tuple(spared))
-
-
-def count_convs(engine_graph: ir.Model) -> tuple[int, int, tuple[str, ...]]:
-    """Convolutions with Q/DQ on input and weights, all convolutions, and the names of heavy operators without."""
-    convs = [node for node in engine_graph.graph if node.op_type in CONVS]
-    quantized = [node for node in convs if _is_quantized(node)]
-    floats = tuple(
-        node.name or node.op_type for node in engine_graph.graph if node.op_type in HEAVY and not _is_quantized(node)
-    )
-    return len(quantized), len(convs), floats
-
-
-def _is_quantized(node: ir.Node) -> bool:
-    producers = [value.producer() for value in node.inputs[:2] if value is not None]
-    return len(producers) == 2 and all(made is not None and made.op_type == "DequantizeLinear" for made in producers)

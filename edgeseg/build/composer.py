@@ -14,8 +14,9 @@ import onnx_ir as ir
 
 from edgeseg.backends import Engine
 from edgeseg.build.calibrate import calibrate
-from edgeseg.build.candidates import Built, Candidate, Quantization, build_candidate, depthwise_convs, plan
+from edgeseg.build.candidates import Built, Candidate, build_candidate, plan
 from edgeseg.build.choice import pick_best
+from edgeseg.build.engine_graph import Quantization, depthwise_convs
 from edgeseg.build.gate import check_limits, gate_frames, golden_frame, golden_scene
 from edgeseg.build.golden import write_golden
 from edgeseg.build.identity import sign

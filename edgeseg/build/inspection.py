@@ -13,8 +13,8 @@ from edgeseg.backends import Engine
 from edgeseg.backends.tensorrt.layers import Layer, read_layers
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.backends.tensorrt.trtexec import trtexec_line
-from edgeseg.build.candidates import count_convs
 from edgeseg.build.checkpoint import training_of
+from edgeseg.build.engine_graph import count_convs
 from edgeseg.build.graphs import graph_path
 from edgeseg.build.store import find_engine, graph_beside
 from edgeseg.card import Card
@@ -186,7 +186,7 @@ def _graph_facts(path: Path) -> GraphFacts:
         nodes=dict(nodes.most_common()),
         quantize_nodes=nodes["QuantizeLinear"],
         dequantize_nodes=nodes["DequantizeLinear"],
-        int8_convs=int8_convs,
+        int8_convs=len(int8_convs),
         total_convs=total_convs,
         parameters=count_parameters(graph),
         graph_sha256=graph_sha256(model),

@@ -12,8 +12,9 @@ from pathlib import Path
 import onnx_ir as ir
 
 from edgeseg.build.calibrate import Calibration
-from edgeseg.build.candidates import Built, Candidate, Quantization, build_candidate
+from edgeseg.build.candidates import Built, Candidate, build_candidate
 from edgeseg.build.choice import MARGIN, by_speed, pick_best
+from edgeseg.build.engine_graph import Quantization
 from edgeseg.build.gate import GateFrames, Judge
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.remedies import Remedies

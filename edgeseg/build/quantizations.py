@@ -8,7 +8,8 @@ import msgspec
 import onnx_ir as ir
 
 from edgeseg.build.calibrate import Calibration
-from edgeseg.build.candidates import Candidate, Quantization
+from edgeseg.build.candidates import Candidate
+from edgeseg.build.engine_graph import Quantization
 from edgeseg.build.gate import GateFrames
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import CalibratorRow

@@ -13,7 +13,7 @@ from edgeseg.backends import Backend, Engine, EngineOptions, open_backend
 from edgeseg.backends.tensorrt.backend import options_of
 from edgeseg.build.golden import check_golden, read_golden, write_golden
 from edgeseg.build.identity import check_signature, sign
-from edgeseg.build.store import EngineStore, check_graph_beside, check_own, files_of, graph_beside
+from edgeseg.build.store import EngineStore, cache_beside, check_graph_beside, check_own, files_of, graph_beside
 from edgeseg.card import Card, read_card, write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
 
@@ -59,9 +59,12 @@ def rebuild(path: Path, on_progress: Callable[[float, str], None] = lambda *_: N
                 hint=f"Build it from its model: edgeseg build {card.model} --backend {card.backend}",
             )
         backend = open_backend(card.backend)
-        options = EngineOptions(precision=card.float_precision, tensorrt=options_of(card))
+        cache = cache_beside(path) if cache_beside(path).is_file() else None
+        options = EngineOptions(card.float_precision, options_of(card), cache)
         built = backend.build(graph, folder / path.name, options, on_progress)
         shutil.copyfile(graph, graph_beside(built.path))
+        if cache is not None:
+            shutil.copyfile(cache, cache_beside(built.path))
         measured = _carried_over(Engine(path, card), built, backend)
         write_card(built.path, sign(msgspec.structs.replace(built.card, measured=measured)))
         _keep_previous(path)

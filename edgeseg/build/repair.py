@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edgeseg.build.candidates import Quantization
+from edgeseg.build.engine_graph import Quantization
 from edgeseg.build.gate import excess
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.remedies import Proposal, Remedies

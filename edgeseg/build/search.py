@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeseg.build.calibrate import Calibration
-from edgeseg.build.candidates import Quantization
+from edgeseg.build.engine_graph import Quantization
 from edgeseg.build.gate import GateFrames
 from edgeseg.build.report import CalibratorRow
 from edgeseg.card import Dialect, Upsample

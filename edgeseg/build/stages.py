@@ -10,7 +10,7 @@ import msgspec
 
 from edgeseg.backends.tensorrt.trtexec import trtexec_line
 from edgeseg.build.calibrate import calibrate_and_watch
-from edgeseg.build.candidates import count_convs
+from edgeseg.build.engine_graph import count_convs
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.quantizations import recipe_for
 from edgeseg.build.recipe import BuildRecipe
@@ -187,7 +187,7 @@ def quantize_file(
         ranges_sha256=ranges.sha256(),
         dialect=dialect,
         calibrator=int8.calibrator,
-        int8_convs=int8_convs,
+        int8_convs=len(int8_convs),
         total_convs=total_convs,
         float_nodes=float_nodes,
         findings=lint_tensorrt(graph) if dialect == "s8-sym" else [],

@@ -23,6 +23,7 @@ from edgeseg.files import engines_folder, sha256_file, write_bytes
 
 __all__ = [
     "EngineStore",
+    "cache_beside",
     "check_graph_beside",
     "check_own",
     "files_of",
@@ -223,6 +224,11 @@ def graph_beside(engine: Path) -> Path:
     return engine.with_name(engine.name + ".onnx")
 
 
+def cache_beside(engine: Path) -> Path:
+    """Where the calibration cache lies that an engine was built with, if any: the engine's whole name and `.cache`."""
+    return engine.with_name(engine.name + ".cache")
+
+
 def check_graph_beside(engine: Engine) -> None:
     """Refuse an engine beside which another graph lies than that it was built from.
 
@@ -236,5 +242,5 @@ def check_graph_beside(engine: Engine) -> None:
 
 def files_of(engine: Path) -> list[Path]:
     """All files of one engine that there are."""
-    beside = (card_path(engine), *golden_paths(engine), layers_path(engine), graph_beside(engine))
+    beside = (card_path(engine), *golden_paths(engine), layers_path(engine), graph_beside(engine), cache_beside(engine))
     return [path for path in (engine, *beside) if path.is_file()]

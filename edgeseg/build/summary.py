@@ -147,6 +147,10 @@ def _warnings(pick: Trial, trials: list[Trial], recipe: BuildRecipe) -> tuple[st
     warnings = []
     if pick.verdict == "unmeasured":
         warnings.append(f"The engine is kept unmeasured: {pick.reason}.")
+    execution = pick.built.engine.card.measured.get("execution", {})
+    if fallback := execution.get("gpu_fallback"):
+        names = ", ".join(fallback[:3]) + (" …" if len(fallback) > 3 else "")
+        warnings.append(f"{len(fallback)} layers run on the GPU, because the accelerator can't do them: {names}.")
     if missed := pick.built.not_int8:
         names = ", ".join(missed[:3]) + (" …" if len(missed) > 3 else "")
         warnings.append(f"{len(missed)} convolutions are quantized and yet run in float: {names}.")

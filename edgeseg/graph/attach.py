@@ -16,9 +16,14 @@ from edgeseg.graph.passes.adopt_frames import PIXELS
 from edgeseg.graph.passes.cut_tail import LOGITS
 from edgeseg.graph.values import add_constant, named_node
 
-__all__ = ["CLASS_MAP", "FRAME", "PICKED", "attach_head_and_tail"]
+__all__ = ["CLASS_MAP", "FRAME", "HEAD_LARGEST", "PICKED", "attach_head_and_tail"]
 
 FRAME, CLASS_MAP = "frame", "class_map"
+#: Largest magnitudes of the tensors that the head by Cast makes, by name.
+HEAD_LARGEST = {
+    **{f"edgeseg.head.{name}.value": 255.0 for name in ("cast", "slice", "transpose")},
+    "edgeseg.head.subtract.value": 127.0,
+}
 #: The classes before they grow to the frame's size, `(N, h, w)`.
 PICKED = "edgeseg.tail.cast.value"
 

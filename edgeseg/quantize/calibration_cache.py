@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Mapping
 
 import onnx_ir as ir
 
@@ -18,7 +19,9 @@ __all__ = ["cache_header", "calibration_cache"]
 LAST = (10, 7)
 
 
-def calibration_cache(prepared: ir.Model, ranges: Ranges, recipe: Int8Recipe, version: str) -> bytes:
+def calibration_cache(
+    prepared: ir.Model, ranges: Ranges, recipe: Int8Recipe, version: str, *, more: Mapping[str, float] | None = None
+) -> bytes:
     """The cache that `trtexec --calib` reads: a line for each tensor, its scale as the bits of a float32.
 
     Every tensor has an entry, because TensorRT computes a layer in half precision that lacks one. Which nodes stay in
@@ -29,16 +32,16 @@ def calibration_cache(prepared: ir.Model, ranges: Ranges, recipe: Int8Recipe, ve
         ranges: Of its weights.
         recipe: Calibrator.
         version: Of the TensorRT that will read it, as in `8.5.2`: it takes caches of its own version alone.
+        more: Largest magnitudes of tensors that were put before the graph, by name.
 
     Raises:
         UsageError: That version has no implicit INT8, or there is no such calibrator.
         ModelFileError: The ranges belong to other weights.
     """
     limits = activation_limits(prepared, ranges, recipe, "s8-sym")
+    largest = {name: max(-low, high) for name, (low, high) in limits.items()} | dict(more or {})
     lines = [cache_header(version)]
-    for name, (low, high) in limits.items():
-        scale = max(-low, high) / 127
-        lines.append(f"{name}: {struct.pack('>f', scale).hex()}")
+    lines += [f"{name}: {struct.pack('>f', magnitude / 127).hex()}" for name, magnitude in largest.items()]
     return "\n".join(lines).encode() + b"\n"
 
 

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from edgeseg.backends import Engine, open_backend
-from edgeseg.build.candidates import Candidate, Quantization, build_candidate
+from edgeseg.build.candidates import Candidate, build_candidate
+from edgeseg.build.engine_graph import Quantization
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.quantizations import first_recipe
 from edgeseg.build.recipe import BuildRecipe

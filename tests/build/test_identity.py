@@ -23,9 +23,11 @@ pytest.importorskip("cv2")
 
 from edgeseg.backends import Engine
 from edgeseg.backends.tensorrt.backend import TensorRt
+from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.build import build_engine, find_engine, load_session
 from edgeseg.build.identity import machine_key, sign
 from edgeseg.build.rebuild import PREVIOUS, rebuild
+from edgeseg.build.store import cache_beside
 from edgeseg.card import card_path, read_card, write_card
 from edgeseg.cli import main
 from edgeseg.errors import EdgesegError, EngineMismatch, ModelFileError
@@ -325,3 +327,29 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(engine: Path, tmp_path:
     (tmp_path / "cache").mkdir(mode=0o500)
     os.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
     rebuild(engine)
+
+
+def test_an_accelerator_that_takes_a_cache_gets_one(built: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(
+        built / "colours.onnx",
+        built / "calib",
+        frames=str(built / "frames"),
+        backend="tensorrt",
+        duration=0.2,
+        even_if_slower=True,
+        repair=False,
+        tensorrt=TensorRtOptions(dla_core=0),
+    )
+    with host_gpu(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOST_DLA_CORES", "1")
+        report = build_engine(recipe, tmp_path)
+        found = find_engine(folder=tmp_path)
+        assert (report.verdict, report.precision, report.int8_convs) == ("pass", "int8", report.total_convs)
+        assert "1 layers run on the GPU" in " ".join(report.warnings)
+        cache = cache_beside(found.path).read_text().splitlines()
+        assert cache[0] == "TRT-100300-EntropyCalibration2"
+        assert "edgeseg.head.subtract.value: 3f800000" in cache
+        flip_one_bit(found.path)
+        with load_session(rebuild(found.path)) as session:
+            assert session.infer(np.ascontiguousarray(frame())).shape == (1, 32, 48)
+        assert cache_beside(found.path).is_file()

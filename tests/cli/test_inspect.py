@@ -17,7 +17,7 @@ from edgeseg.files import sha256_file
 from edgeseg.graph.io import graph_sha256, save_graph, weights_sha256
 from edgeseg.quantize.measure import measure_ranges
 from edgeseg.quantize.ranges import save_ranges
-from tests.engines import NAMES, tiny_engine, tiny_model
+from tests.engines import NAMES, installed, tiny_engine, tiny_model
 from tests.quantize.tiny import prepared, quantized
 
 
@@ -158,3 +158,28 @@ def test_inspecting_changes_no_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     inspected(engine.path, capsys)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_engine_of_tensorrts_tells_its_layers_and_the_line_that_builds_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed("tensorrt-rtx")
+    engine = tiny_engine(tmp_path, "tensorrt-rtx")
+    report = inspected(engine.path, capsys)
+    assert report["command"].startswith(f"tensorrt_rtx --onnx={engine.path}.onnx --saveEngine=")
+    assert "--stronglyTyped" in report["command"]
+    kinds = [layer["kind"] for layer in report["layers"]]
+    assert kinds.count("correlation") == report["card"]["measured"]["execution"]["convolutions"]["fp32"]
+    assert main(["inspect", str(engine.path), "--layers"]) == 0
+    told = capsys.readouterr().out
+    assert f"{len(kinds)} layers" in told
+    assert told.splitlines()[-1] == report["command"]
+
+
+@pytest.mark.parametrize(("backend", "tool"), [("onnxruntime", "onnxruntime_perf_test"), ("openvino", "benchmark_app")])
+def test_an_engine_tells_the_tool_that_runs_it(
+    backend: str, tool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed(backend)
+    engine = tiny_engine(tmp_path, backend)
+    assert inspected(engine.path, capsys)["command"].split()[0] == tool

@@ -127,3 +127,32 @@ def test_what_does_not_fit_ends_with_its_code_and_writes_nothing(
     assert main(["quantize", *paths, "-o", str(out), "--json"]) == code
     assert message in json.loads(capsys.readouterr().out)["error"]["message"]
     assert not out.exists()
+
+
+def test_a_calibration_cache_comes_with_its_graph_and_the_line_that_builds_it(
+    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tiny.cache"
+    command = ["quantize", str(room / "tiny.onnx"), str(room / "tiny.ranges.npz"), "-o", str(out)]
+    assert main([*command, "--calibration-cache", "8.5.2"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        f"trtexec --onnx={tmp_path}/tiny.onnx --saveEngine={tmp_path}/tiny.engine --int8 --fp16 --calib={out} "
+        "--profilingVerbosity=detailed"
+    ]
+    lines = out.read_text().splitlines()
+    assert lines[0] == "TRT-8502-EntropyCalibration2"
+    values = {value.name for node in load_graph(tmp_path / "tiny.onnx").graph for value in node.outputs}
+    assert values <= {line.rpartition(": ")[0] for line in lines[1:]}
+    assert main([*command, "--calibration-cache", "8.5.2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["tensorrt"], report["tensors"]) == ("8502", len(lines) - 1)
+
+
+def test_a_tensorrt_without_calibration_caches_is_refused(
+    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(room / "tiny.onnx"), str(room / "tiny.ranges.npz"), "-o", str(tmp_path / "tiny.cache")]
+    assert main(["quantize", *words, "--calibration-cache", "11.4.1"]) == 2
+    assert "reads no calibration cache" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -99,8 +99,8 @@ class TensorRt(Backend):
         from edgeseg.backends.onnx_file import read_frame_graph
 
         self._check_options(options)
-        self._check_dla(options)
         model, card = read_frame_graph(graph, ends=("class_map", "logits"))
+        self._check_dla(options, card)
         made_from = {**card.made_from, "engine_graph_file": sha256_file(graph)}
         card = msgspec.structs.replace(card, identity=self._identity(), made_from=made_from)
         convolutions = [node.name for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
@@ -112,7 +112,8 @@ class TensorRt(Backend):
                 plan=str(own / "plan"),
                 log=str(own / "log"),
                 timing_cache=str(own / "timing"),
-                precisions=() if self.typed else self._flags(options, card),
+                precisions=self._flags(options, card),
+                calibration=str(options.calibration or ""),
                 options=options.tensorrt,
             )
             known = self._timing_cache()
@@ -140,9 +141,13 @@ class TensorRt(Backend):
             raise ModelFileError(f"The engine {engine.path} changed while it was opened.", hint=REBUILD)
         return TensorRtSession(engine.card, self._library, open_cuda(), plan, output, options_of(engine.card))
 
-    def _check_dla(self, options: EngineOptions) -> None:
+    def wants_cache(self, options: EngineOptions) -> bool:
+        """See `Backend.wants_cache`: for a DLA, where the library still has calibrators."""
+        return options.tensorrt.dla_core is not None and "calibrators" in self._library.can
+
+    def _check_dla(self, options: EngineOptions, card: Card) -> None:
         """Refuse Q/DQ graphs for a DLA that takes a calibration cache alone: they would run on the GPU, silently."""
-        if options.tensorrt.dla_core is not None and "calibrators" in self._library.can:
+        if self.wants_cache(options) and card.dialect != "float" and options.calibration is None:
             raise UsageError(
                 f"The DLA of {self.name} {self.version()} takes INT8 by a calibration cache alone, not by a graph.",
                 hint=f"Make it: edgeseg quantize MODEL RANGES -o net.cache --calibration-cache {self.version()}. Add "
@@ -150,7 +155,9 @@ class TensorRt(Backend):
             )
 
     def _flags(self, options: EngineOptions, card: Card) -> tuple[str, ...]:
-        """Builder flags by which a library without strong typing honours what the graph says."""
+        """Builder flags for what the graph does not say: all of it without strong typing, INT8 with a cache."""
+        if self.typed and options.calibration is None:
+            return ()
         floats = ("FP16",) if options.precision == "fp16" else ()
         return floats if card.dialect == "float" else ("INT8", *floats)
 
@@ -204,4 +211,5 @@ def _execution(options: EngineOptions, answer: Answer, convolutions: Collection[
         "build_seconds": round(answer.seconds, 3),
         "options": msgspec.to_builtins(options.tensorrt),
         "typed": typed,
+        **({"gpu_fallback": answer.fallback} if options.tensorrt.dla_core is not None else {}),
     }

@@ -48,6 +48,9 @@ def _construct(library: Library, request: Request, logger: Any, tell: Tell) -> A
         return Failure("parse", "; ".join(logger.errors[-3:]), refused=refused)
     _mark_logits(network)
     config = _config(library, builder, request)
+    if request.calibration:
+        config.int8_calibrator = _calibrator(library, Path(request.calibration).read_bytes())
+    fallback = _fallback(network, config) if request.options.dla_core is not None else ()
     _use_timing_cache(config, Path(request.timing_cache))
     if "progress" in library.can:
         config.progress_monitor = _progress_monitor(library, tell)
@@ -58,7 +61,8 @@ def _construct(library: Library, request: Request, logger: Any, tell: Tell) -> A
     _keep_timing_cache(config, Path(request.timing_cache))
     with open(request.log, encoding="utf-8") as log:
         layers = _inspected(library, request, logger, bytes(plan)) or tuple(layers_of_log(log))
-    return Answer(library.version, time.monotonic() - started, layers, tuple(dict.fromkeys(logger.warnings)))
+    warnings = tuple(dict.fromkeys(logger.warnings))
+    return Answer(library.version, time.monotonic() - started, layers, fallback, warnings)
 
 
 def _mark_logits(network: trt.INetworkDefinition) -> None:
@@ -117,6 +121,31 @@ def _set_dla(library: Library, builder: trt.Builder, config: trt.IBuilderConfig,
     config.default_device_type = library.module.DeviceType.DLA
     config.DLA_core = options.dla_core
     config.set_flag(library.module.BuilderFlag.GPU_FALLBACK)
+
+
+def _fallback(network: trt.INetworkDefinition, config: trt.IBuilderConfig) -> tuple[str, ...]:
+    """Names of the layers that the accelerator can't do, which the library gives to the GPU without a word."""
+    layers = (network.get_layer(index) for index in range(network.num_layers))
+    return tuple(layer.name for layer in layers if not config.can_run_on_DLA(layer))
+
+
+def _calibrator(library: Library, cache: bytes) -> Any:
+    """Has no frames, only what was measured on them."""
+
+    class Calibrator(library.module.IInt8EntropyCalibrator2):  # type: ignore[name-defined, misc]
+        def get_batch_size(self) -> int:
+            return 1
+
+        def get_batch(self, names: list[str]) -> None:
+            return None
+
+        def read_calibration_cache(self) -> bytes:
+            return cache
+
+        def write_calibration_cache(self, written: Any) -> None:
+            """The library writes back what it read."""
+
+    return Calibrator()
 
 
 def _use_timing_cache(config: trt.IBuilderConfig, path: Path) -> None:

@@ -21,6 +21,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         plan, log: Files to write.
         timing_cache: File to read, where it exists, and to write.
         precisions: Names of builder flags for a weakly typed network; none where the graph says it all.
+        calibration: Calibration cache of implicit INT8, empty where the graph has Q/DQ nodes.
     """
 
     library: Name
@@ -29,6 +30,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     timing_cache: str
     precisions: tuple[str, ...] = ()
+    calibration: str = ""
     options: TensorRtOptions = TensorRtOptions()
 
 
@@ -62,11 +64,12 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """What was built."""
+    """What was built. `fallback` names the layers that a DLA leaves to the GPU."""
 
     version: str
     seconds: float
     layers: tuple[Layer, ...]
+    fallback: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

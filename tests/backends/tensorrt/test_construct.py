@@ -162,3 +162,27 @@ def test_progress_of_the_outermost_phase_is_told(version: str, tmp_path: Path, m
 
     _, _, told = run(version, tmp_path, monkeypatch, {"Builder.build_serialized_network": build})
     assert told == [Progress("Building", 0.5)]
+
+
+WITH_CALIBRATORS = [one for one in VERSIONS if not one.startswith("11")]
+
+
+@pytest.mark.parametrize("version", WITH_CALIBRATORS, indirect=True)
+def test_implicit_int8_reads_the_cache_and_no_frames(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    cache.write_bytes(b"TRT-100300-EntropyCalibration2\n")
+    module, _, _ = run(version, tmp_path, monkeypatch, precisions=("INT8", "FP16"), calibration=str(cache))
+    ((calibrator,),) = asked_for(module, "IBuilderConfig.int8_calibrator")
+    assert isinstance(calibrator, module.IInt8EntropyCalibrator2)
+    assert calibrator.read_calibration_cache() == cache.read_bytes()
+    assert (calibrator.get_batch_size(), calibrator.get_batch(["frame"])) == (1, None)
+    assert flag_names(module) == {"INT8", "FP16"}
+
+
+def test_what_an_accelerator_cannot_do_is_listed(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: dict[str, Any] = {"IBuilderConfig.can_run_on_DLA": lambda layer: False, "ILayer.name": "argmax"}
+    _, found, _ = run(version, tmp_path, monkeypatch, answers, options=TensorRtOptions(dla_core=0))
+    assert isinstance(found, Answer)
+    assert found.fallback == ("argmax", "argmax")

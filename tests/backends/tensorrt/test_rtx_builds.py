@@ -15,7 +15,8 @@ import onnx_ir as ir
 
 from edgeseg.backends import Backend
 from edgeseg.backends.tensorrt.layers import Layer, read_layers
-from edgeseg.build.candidates import Built, Candidate, Quantization, build_candidate, count_convs, depthwise_convs
+from edgeseg.build.candidates import Built, Candidate, build_candidate
+from edgeseg.build.engine_graph import Quantization, count_convs, depthwise_convs
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Int8Recipe

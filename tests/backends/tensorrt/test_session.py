@@ -258,7 +258,9 @@ def test_an_engine_fits_what_it_was_built_to_fit(
 
 def test_a_graph_is_refused_for_a_dla_that_takes_a_cache_alone(backend: Backend, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"DLA of tensorrt 10\.3\.0 takes INT8 by a calibration cache alone") as caught:
-        build(backend, tmp_path, dla_core=0)
+        graph = write_frame_graph(tmp_path / "graph.onnx", head="cast", dialect="s8-sym")
+        options = EngineOptions(tensorrt=TensorRtOptions(dla_core=0))
+        backend.build(graph, tmp_path / "tiny.engine", options)
     assert "--useDLACore=0" in caught.value.hint
 
 
