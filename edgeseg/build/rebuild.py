@@ -15,7 +15,7 @@ from edgeseg.build.golden import check_golden, read_golden, write_golden
 from edgeseg.build.identity import check_signature, sign
 from edgeseg.build.store import EngineStore, cache_beside, check_graph_beside, check_own, files_of, graph_beside
 from edgeseg.card import Card, read_card, write_card
-from edgeseg.errors import EngineMismatch, ModelFileError
+from edgeseg.errors import EdgesegError, EngineMismatch, ModelFileError
 
 __all__ = ["PREVIOUS", "fits", "rebuild"]
 
@@ -48,28 +48,38 @@ def rebuild(path: Path, on_progress: Callable[[float, str], None] = lambda *_: N
     Raises:
         ModelFileError: There is no card or graph beside it, or the library refuses the graph.
         EngineMismatch: The new engine computes something else than the one before.
+        EdgesegError: Its folder can't be written to.
     """
-    with EngineStore(path.parent).staging(on_wait=lambda: on_progress(0.0, "wait for another build")) as folder:
-        if fits(path):
-            return Engine.open(path)
-        card, graph = read_card(path), graph_beside(path)
-        if not graph.is_file():
-            raise ModelFileError(
-                f"The graph {graph.name}, from which {path} could be built anew, is not beside it.",
-                hint=f"Build it from its model: edgeseg build {card.model} --backend {card.backend}",
-            )
-        backend = open_backend(card.backend)
-        cache = cache_beside(path) if cache_beside(path).is_file() else None
-        options = EngineOptions(card.float_precision, options_of(card), cache)
-        built = backend.build(graph, folder / path.name, options, on_progress)
-        shutil.copyfile(graph, graph_beside(built.path))
-        if cache is not None:
-            shutil.copyfile(cache, cache_beside(built.path))
-        measured = _carried_over(Engine(path, card), built, backend)
-        write_card(built.path, sign(msgspec.structs.replace(built.card, measured=measured)))
-        _keep_previous(path)
-        EngineStore(path.parent).keep({one.name: one for one in files_of(built.path)}, None)
+    try:
+        with EngineStore(path.parent).staging(on_wait=lambda: on_progress(0.0, "wait for another build")) as folder:
+            if not fits(path):
+                _rebuild(path, folder, on_progress)
+    except PermissionError as error:
+        raise EdgesegError(
+            f"The engine {path} can't be built anew: {path.parent} can't be written to.",
+            hint="Copy it and the files beside it to a folder of your own.",
+        ) from error
     return Engine.open(path)
+
+
+def _rebuild(path: Path, folder: Path, on_progress: Callable[[float, str], None]) -> None:
+    card, graph = read_card(path), graph_beside(path)
+    if not graph.is_file():
+        raise ModelFileError(
+            f"The graph {graph.name}, from which {path} could be built anew, is not beside it.",
+            hint=f"Build it from its model: edgeseg build {card.model} --backend {card.backend}",
+        )
+    backend = open_backend(card.backend)
+    cache = cache_beside(path) if cache_beside(path).is_file() else None
+    options = EngineOptions(card.float_precision, options_of(card), cache)
+    built = backend.build(graph, folder / path.name, options, on_progress)
+    shutil.copyfile(graph, graph_beside(built.path))
+    if cache is not None:
+        shutil.copyfile(cache, cache_beside(built.path))
+    measured = _carried_over(Engine(path, card), built, backend)
+    write_card(built.path, sign(msgspec.structs.replace(built.card, measured=measured)))
+    _keep_previous(path)
+    EngineStore(path.parent).keep({one.name: one for one in files_of(built.path)}, None)
 
 
 def _carried_over(old: Engine, new: Engine, backend: Backend) -> dict[str, Any]:

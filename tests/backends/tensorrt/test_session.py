@@ -270,3 +270,17 @@ def test_options_of_the_build_are_those_of_the_session(backend: Backend, gpu: An
     with backend.load(Engine.open(engine.path)) as session:
         assert (session.execution["wait"], session.execution["memory"]) == ("spin", "mapped")
         assert session.execution["device"] == "Host GPU"
+
+
+@pytest.mark.parametrize(("version", "typed"), [("8.6.1", False), ("10.3.0", True), ("11.4.0.106", True)])
+def test_types_stand_in_the_graph_where_the_version_takes_them_from_there(
+    version: str, typed: bool, tmp_path: Path
+) -> None:
+    with host_gpu(version):
+        backend = open_backend("tensorrt")
+        assert backend.typed == typed
+        graph = write_frame_graph(tmp_path / "graph.onnx", head="cast")
+        engine = backend.build(graph, tmp_path / "tiny.engine", EngineOptions("fp16"))
+        assert (engine.card.float_precision, engine.card.measured["execution"]["typed"]) == ("fp16", typed)
+        with backend.load(engine) as session:
+            assert session.infer(frame()).shape == (1, *SIZE)
