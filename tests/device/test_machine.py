@@ -7,7 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edgeseg.build.boards import board_recipe
 from edgeseg.device import Device, Gpu, describe_device
+from tests.device.boards import BOARDS, Board
 
 ORIN_NANO = {
     "proc/device-tree/model": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0",
@@ -98,3 +100,11 @@ def test_this_machine_is_described_and_travels_as_json() -> None:
     assert device.arch and device.cpu and device.cores >= 1
     assert 0 < device.memory_available_bytes <= device.memory_bytes
     assert msgspec.json.decode(msgspec.json.encode(device), type=Device) == device
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=[board.name for board in BOARDS])
+def test_a_board_is_told_from_the_files_that_its_owner_published(board: Board, tmp_path: Path) -> None:
+    device = machine(tmp_path, board.files)
+    assert device.board == board.files["proc/device-tree/model"].rstrip("\0")
+    assert (device.l4t, device.jetpack, device.soc) == (board.l4t, board.jetpack, board.soc)
+    assert board_recipe(device) == board.recipe

@@ -11,6 +11,7 @@ import pytest
 
 from edgeseg.device import Device, describe_device
 from edgeseg.doctor import board
+from tests.device.boards import NANO_ZONES
 from tests.device.test_machine import ORIN_NANO, machine
 
 GIB = 1 << 30
@@ -81,7 +82,8 @@ def test_a_slower_power_mode_is_a_warning(mode: str, status: str, fix: str, tmp_
 
 @pytest.mark.parametrize(("temperature", "status"), [("51343", "ok"), ("88500", "warning")])
 def test_heat_is_that_of_the_hottest_zone(temperature: str, status: str, tmp_path: Path) -> None:
-    for index, (kind, degrees) in enumerate((("cpu-thermal", "45000"), ("tj-thermal", temperature), ("off", "none"))):
+    zones = [(kind, "45000") for kind in NANO_ZONES] + [("tj-thermal", temperature), ("cv0-thermal", "none")]
+    for index, (kind, degrees) in enumerate(zones):
         zone = tmp_path / f"sys/class/thermal/thermal_zone{index}"
         zone.mkdir(parents=True)
         (zone / "type").write_text(kind + "\n")

@@ -45,6 +45,9 @@ def shipped(request: pytest.FixtureRequest) -> dict[str, ir.Model]:
 
 @pytest.mark.parametrize(("dialect", "share"), [("float", 0.999), ("s8-sym", 0.99)])
 def test_a_shipped_model_gives_the_same_classes(dialect: str, share: float, shipped: dict[str, ir.Model]) -> None:
+    version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
+    if dialect == "s8-sym" and version < (1, 24):
+        pytest.skip("ONNX Runtime 1.23, the last for Python 3.10, rounds otherwise where it quantizes half precision")
     whole = shipped[dialect]
     frame = golden_frame(require_card(whole))
     assert (class_map(whole, frame) == class_map(type_in_half(whole)[0], frame)).mean() >= share
