@@ -20,11 +20,11 @@ from edgeseg.build.engine_graph import Quantization, depthwise_convs
 from edgeseg.build.gate import check_limits, gate_frames, golden_frame, golden_scene
 from edgeseg.build.golden import write_golden
 from edgeseg.build.identity import sign
-from edgeseg.build.judging import Court
+from edgeseg.build.judging import Court, Outcome
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.quantizations import first_quantizations
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.build.report import BuildReport, CandidateReport
+from edgeseg.build.report import BuildReport, CalibratorRow, CandidateReport
 from edgeseg.build.store import EngineStore, files_of
 from edgeseg.build.summary import not_instead_of, refusal, refused_row, summarize
 from edgeseg.build.trial import Trial
@@ -81,23 +81,14 @@ def build_engine(
         outcome = court.try_all(built, stack)
         trials = outcome.trials
         pick = pick_best(trials, recipe)
-        report = summarize(pick, trials, refused, recipe, store.folder)
         leads = _may_lead(store, pick)
-        chosen_on_the_gate = (CHOSEN_ON_THE_GATE,) if calibrators and calibration.search is None else ()
-        kept_aside = () if leads or pick.verdict == "fail" else (_NOT_CURRENT,)
-        report = msgspec.structs.replace(
-            report,
-            calibrators=(*calibrators, *outcome.calibrators),
-            repair=outcome.steps,
-            attempts=max(1, sum(step.gate is not None for step in outcome.steps)),
-            warnings=(
-                *calibration.warnings,
-                *frames.warnings,
-                *chosen_on_the_gate,
-                *outcome.warnings,
-                *report.warnings,
-                *kept_aside,
-            ),
+        report = _with_what_was_tried(
+            summarize(pick, trials, refused, recipe, store.folder),
+            calibrators,
+            outcome,
+            before=(*calibration.warnings, *frames.warnings),
+            chosen_on_the_gate=bool(calibrators) and calibration.search is None,
+            kept_aside=not leads and pick.verdict != "fail",
             seconds=time.perf_counter() - started,
         )
         if pick.verdict == "fail":
@@ -111,6 +102,33 @@ def build_engine(
         made = [*files_of(engine), folder / LAST_BUILD]
         store.keep({path.name: path for path in made}, engine.name if leads else None)
     return report
+
+
+def _with_what_was_tried(
+    report: BuildReport,
+    calibrators: list[CalibratorRow],
+    outcome: Outcome,
+    *,
+    before: tuple[str, ...],
+    chosen_on_the_gate: bool,
+    kept_aside: bool,
+    seconds: float,
+) -> BuildReport:
+    """The report with calibrators, repair and all warnings; `before` are those of calibration and frames."""
+    return msgspec.structs.replace(
+        report,
+        calibrators=(*calibrators, *outcome.calibrators),
+        repair=outcome.steps,
+        attempts=max(1, sum(step.gate is not None for step in outcome.steps)),
+        warnings=(
+            *before,
+            *((CHOSEN_ON_THE_GATE,) if chosen_on_the_gate else ()),
+            *outcome.warnings,
+            *report.warnings,
+            *((_NOT_CURRENT,) if kept_aside else ()),
+        ),
+        seconds=seconds,
+    )
 
 
 class _Build(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from edgeseg.backends.tensorrt.trtexec import trtexec_line
 from edgeseg.build.checkpoint import training_of
 from edgeseg.build.engine_graph import count_convs
 from edgeseg.build.graphs import graph_path
-from edgeseg.build.store import find_engine, graph_beside
+from edgeseg.build.store import cache_beside, find_engine, graph_beside
 from edgeseg.card import Card
 from edgeseg.errors import UsageError
 from edgeseg.files import sha256_file
@@ -149,6 +149,7 @@ def _command(engine: Engine) -> str:
         typed=card.measured["execution"]["typed"],
         int8=card.dialect != "float",
         half=card.float_precision == "fp16",
+        cache=str(cache_beside(engine.path)) if cache_beside(engine.path).is_file() else "",
     )
 
 

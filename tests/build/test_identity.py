@@ -26,7 +26,8 @@ from edgeseg.backends.tensorrt.backend import TensorRt
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.build import build_engine, find_engine, load_session
 from edgeseg.build.identity import machine_key, sign
-from edgeseg.build.rebuild import PREVIOUS, rebuild
+from edgeseg.build.inspection import inspect_artefact
+from edgeseg.build.rebuild import PREVIOUS, fits, rebuild
 from edgeseg.build.store import cache_beside
 from edgeseg.card import card_path, read_card, write_card
 from edgeseg.cli import main
@@ -322,11 +323,15 @@ def test_of_two_equal_builds_one_builds_and_the_other_waits(built: Path, tmp_pat
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_cache_that_cannot_be_written_costs_time_alone(engine: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_costs_time_alone(
+    engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     flip_one_bit(engine)
     (tmp_path / "cache").mkdir(mode=0o500)
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     rebuild(engine)
+    assert fits(engine)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_an_accelerator_that_takes_a_cache_gets_one(built: Path, tmp_path: Path) -> None:
@@ -349,6 +354,8 @@ def test_an_accelerator_that_takes_a_cache_gets_one(built: Path, tmp_path: Path)
         cache = cache_beside(found.path).read_text().splitlines()
         assert cache[0] == "TRT-100300-EntropyCalibration2"
         assert "edgeseg.head.subtract.value: 3f800000" in cache
+        assert found.card.measured["execution"]["typed"] is False
+        assert f"--calib={cache_beside(found.path)}" in inspect_artefact(str(found.path)).command
         flip_one_bit(found.path)
         with load_session(rebuild(found.path)) as session:
             assert session.infer(np.ascontiguousarray(frame())).shape == (1, 32, 48)

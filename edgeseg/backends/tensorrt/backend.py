@@ -130,7 +130,7 @@ class TensorRt(Backend):
                 Path(request.plan).read_bytes(),
                 card,
                 options,
-                _execution(options, answer, convolutions, typed=self.typed),
+                _execution(options, answer, convolutions, typed=self.typed and options.calibration is None),
             )
 
     def load(self, engine: Engine, output: Output = "class_map") -> Session:

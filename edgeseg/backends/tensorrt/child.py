@@ -1,7 +1,5 @@
 """The process that builds one engine: a crash of the library ends it, and nothing else.
 
-    python -m edgeseg.backends.tensorrt.child
-
 It reads a `Request` as one line of JSON from stdin, writes each `Message` as a line of JSON to stdout, and ends when
 stdin does, so that it does not outlive the process that started it.
 """
@@ -46,7 +44,3 @@ def _end_with_stdin() -> None:
     while os.read(0, 1024):  # Not by sys.stdin, whose lock Python wants when it ends.
         pass
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()
