@@ -64,7 +64,8 @@ def host_gpu(version: str = "10.3.0", *, integrated: bool = False) -> Iterator[N
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(str(HOST_GPU))
-            patch.setenv("PYTHONPATH", f"{HOST_GPU}{os.pathsep}{HOST_GPU.parents[1]}")
+            paths = (str(HOST_GPU), str(HOST_GPU.parents[1]), os.environ.get("PYTHONPATH"))
+            patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
             patch.setenv("HOST_TENSORRT", version)
             patch.setenv("HOST_GPU_INTEGRATED", str(int(integrated)))
             yield
