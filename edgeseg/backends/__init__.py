@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeseg.backends.base import Backend, Engine, EngineOptions
 from edgeseg.backends.session import Output, Session, Ticket
-from edgeseg.backends.table import BACKENDS, installed_backends, open_backend
+from edgeseg.backends.table import BACKENDS, backend_class, installed_backends, open_backend
 
 __all__ = [
     "BACKENDS",
@@ -14,6 +14,7 @@ __all__ = [
     "Output",
     "Session",
     "Ticket",
+    "backend_class",
     "installed_backends",
     "open_backend",
 ]

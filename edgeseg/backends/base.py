@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from edgeseg.backends.form import GraphForm
 from edgeseg.backends.session import Output, Session
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.card import Card, Dialect, Head, Precision, TailLayout, read_card, write_card
@@ -70,7 +71,7 @@ class Backend(ABC):
     Attributes:
         name: As in the table and in `--backend`.
         suffix: Of its engine files.
-        dialects: INT8 dialects that it runs, the likeliest fastest first.
+        dialects: INT8 dialects that it runs, the likeliest fastest first; of the class, on any machine.
         floats: Float precisions that it can be told to use, the likeliest fastest first.
         head: How frames enter its graphs.
         tail: How class maps leave them.
@@ -101,6 +102,25 @@ class Backend(ABC):
         """Why this machine can't run engines that it may be able to build; empty where it can."""
         return ""
 
+    @classmethod
+    def forms(cls) -> tuple[GraphForm, ...]:
+        """Every graph that this backend may want, on any machine."""
+        return tuple(GraphForm(dialect=dialect, head=cls.head, tail=cls.tail) for dialect in ("float", *cls.dialects))
+
+    def form(
+        self, dialect: Dialect, options: EngineOptions, *, spare_depthwise: bool = False, own_tail: bool = False
+    ) -> GraphForm:
+        """The graph that it wants of a dialect, here and with these options."""
+        by_cache = dialect != "float" and self.wants_cache(options)
+        return GraphForm(
+            dialect=dialect,
+            head=self.head,
+            tail="outside" if own_tail else self.tail,
+            half=self.typed and options.precision == "fp16" and not by_cache,
+            spare_depthwise=spare_depthwise,
+            cache=by_cache,
+        )
+
     def wants_cache(self, options: EngineOptions) -> bool:
         """Whether INT8 with these options takes a float graph and a calibration cache in the place of a Q/DQ graph."""
         return False
@@ -116,6 +136,7 @@ class Backend(ABC):
         out: Path,
         options: EngineOptions,
         on_progress: Callable[[float, str], None] = lambda *_: None,
+        card: Card | None = None,
     ) -> Engine:
         """Build an engine file from an ONNX graph that takes frames and gives class maps.
 
@@ -126,6 +147,7 @@ class Backend(ABC):
             out: Engine file to write.
             options: Precision, and what else the library takes.
             on_progress: Told the share done of a phase, 0 to 1, and its name, where the library tells.
+            card: The graph's, for those who have it; else it is read out of the graph.
 
         Raises:
             UsageError: The backend has no such precision.

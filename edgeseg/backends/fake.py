@@ -35,13 +35,14 @@ class Fake(Backend):
         out: Path,
         options: EngineOptions,
         on_progress: Callable[[float, str], None] = lambda *_: None,
+        card: Card | None = None,
     ) -> Engine:
         """See `Backend.build`. The engine file holds the graph's hash alone."""
         from edgeseg.backends.onnx_file import read_frame_graph
 
         self._check_options(options)
-        _, card = read_frame_graph(graph)
-        return self._keep(out, sha256_file(graph).encode() + b"\n", card, options, EXECUTION)
+        _, own = read_frame_graph(graph)
+        return self._keep(out, sha256_file(graph).encode() + b"\n", card or own, options, EXECUTION)
 
     def load(self, engine: Engine, output: Output = "class_map") -> FakeSession:
         """See `Backend.load`. The logits have the frames' size."""

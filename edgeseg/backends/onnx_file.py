@@ -52,11 +52,12 @@ class OnnxFileBackend(Backend):
         out: Path,
         options: EngineOptions,
         on_progress: Callable[[float, str], None] = lambda *_: None,
+        card: Card | None = None,
     ) -> Engine:
         """See `Backend.build`. The graph is loaded and run once, on a black frame, before its file is kept."""
         self._check_options(options)
-        model, card = read_frame_graph(graph)
-        card = msgspec.structs.replace(card, float_precision=options.precision)
+        model, own = read_frame_graph(graph)
+        card = msgspec.structs.replace(card or own, float_precision=options.precision)
         with self._open(model, card, "class_map") as session:
             try:
                 shape = session.submit().result().shape

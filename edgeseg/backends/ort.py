@@ -10,7 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from edgeseg.backends.onnx_file import OnnxFileBackend, refusal
 from edgeseg.backends.session import Buffers, Output
 from edgeseg.backends.worker import WorkerSession
-from edgeseg.card import Card
+from edgeseg.card import Card, Dialect
 from edgeseg.device.cpu import inference_threads, int8_saturates
 from edgeseg.errors import EdgesegError, ModelFileError
 
@@ -42,6 +42,7 @@ class OnnxRuntime(OnnxFileBackend):
     name = "onnxruntime"
     library = "ONNX Runtime"
     tail = "channels_last_early"
+    dialects: tuple[Dialect, ...] = ("u8-asym", "u8-asym-reduced")
 
     def __init__(self) -> None:
         # Of an `s8-sym` graph most convolutions stay in float, on ARM too: `make test-aarch64` counts them.

@@ -11,7 +11,7 @@ import openvino
 
 from edgeseg.backends.onnx_file import OnnxFileBackend, refusal
 from edgeseg.backends.session import Buffers, Output, Session
-from edgeseg.card import Card
+from edgeseg.card import Card, Dialect
 from edgeseg.device.cpu import inference_threads, int8_saturates
 from edgeseg.errors import EdgesegError
 
@@ -28,6 +28,7 @@ class OpenVino(OnnxFileBackend):
     library = "OpenVINO"
     head = "cast"
     tail = "channels_last"
+    dialects: tuple[Dialect, ...] = ("u8-asym", "u8-asym-reduced", "s8-sym")
 
     def __init__(self) -> None:
         self._core = openvino.Core()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from typing import TypeVar
 
 from edgeseg.backends.base import Backend
 from edgeseg.errors import MissingDependency, UsageError, nearest
 
-__all__ = ["BACKENDS", "installed_backends", "open_backend"]
+__all__ = ["BACKENDS", "backend_class", "installed_backends", "open_backend"]
+
+T = TypeVar("T")
 
 #: Name to `module:class`; the order is that of `--backend auto`. Not tried by it: `fake`.
 BACKENDS = {
@@ -26,11 +30,25 @@ def open_backend(name: str) -> Backend:
         UsageError: There is no such backend.
         MissingDependency: Its library is not installed. An error inside an installed library passes through.
     """
+    return _of_table(name, open_it=lambda kind: kind())
+
+
+def backend_class(name: str) -> type[Backend]:
+    """The class of the backend of that name, which for TensorRT does without the library.
+
+    Raises:
+        UsageError: There is no such backend.
+        MissingDependency: Its library is needed and not installed.
+    """
+    return _of_table(name, open_it=lambda kind: kind)
+
+
+def _of_table(name: str, *, open_it: Callable[[type[Backend]], T]) -> T:
     if name not in BACKENDS:
         raise UsageError(f"There is no backend '{name}'.", hint=nearest(name, BACKENDS))
     module, _, attribute = BACKENDS[name].partition(":")
     try:
-        backend: Backend = getattr(importlib.import_module(module), attribute)()
+        return open_it(getattr(importlib.import_module(module), attribute))
     except ModuleNotFoundError as error:
         if error.name not in (name, "cv2", "onnx"):
             raise
@@ -39,7 +57,6 @@ def open_backend(name: str) -> Backend:
             f"Backend '{name}' needs the package '{error.name}', which is not installed.",
             hint=f"Install it: pip install 'edgeseg[{extra}]'",
         ) from error
-    return backend
 
 
 def installed_backends() -> list[Backend]:

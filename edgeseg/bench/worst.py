@@ -9,7 +9,6 @@ import msgspec
 
 from edgeseg.backends import Session
 from edgeseg.bench.explain import FrameFigures, Frames, Sample, answered, frame_figures, samples
-from edgeseg.bench.strips import draw_strip
 from edgeseg.card import Card, Dialect, Precision
 from edgeseg.errors import EdgesegError
 from edgeseg.evaluate import ConfusionMatrix
@@ -69,6 +68,8 @@ def show_frames(
         order: Indices of those that are wanted; the n-th is drawn as `worst-<n>.png`.
         on_picture: Given each strip, in the frames' order; None draws nothing.
     """
+    from edgeseg.bench.strips import draw_strip  # Draws with Pillow, which timing does without.
+
     labels = LabelSet(first.card.classes, first.card.palette)
     engines = _described(first.card), _described(second.card)
     found = {}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeseg.build.calibration import Calibration
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.source import OpenedModel
 from edgeseg.card import Card
 from edgeseg.data.calibration import FrameSet, open_frames
-from edgeseg.data.frame_watch import LEAST_DISTINCT, FrameWatch
+from edgeseg.data.frame_watch import LEAST_DISTINCT, FrameWatch, refuse_blank
 from edgeseg.data.resize import frame_for_card
 from edgeseg.errors import UsageError
 from edgeseg.graph.io import require_card
@@ -21,30 +21,11 @@ from edgeseg.quantize.dialects import check_quantizable
 from edgeseg.quantize.measure import measure_ranges
 from edgeseg.quantize.ranges import Ranges, check_ranges, load_ranges
 
-__all__ = ["Calibration", "as_pixels", "calibrate", "calibrate_and_watch", "calibrate_on", "pixels_of", "refuse_blank"]
+__all__ = ["as_pixels", "calibrate", "calibrate_and_watch", "calibrate_on", "pixels_of"]
 
 OnProgress = Callable[[float, str], None]
 #: Of the calibration frames, every so-manieth is held out: to choose by, and for a gate that has no frames of its own.
 HOLD_OUT = 5
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Ranges, and what the gate must know of how they came about.
-
-    Attributes:
-        ranges: None for float engines.
-        frames: That they were measured on, where that was now.
-        search: Further frames of the same source, to choose calibrators and blocks by.
-        held_out: Further frames of the same source, for a gate that has none of its own.
-        warnings: Sentences.
-    """
-
-    ranges: Ranges | None = None
-    frames: FrameSet | None = None
-    search: FrameSet | None = None
-    held_out: FrameSet | None = None
-    warnings: tuple[str, ...] = ()
 
 
 def calibrate(recipe: BuildRecipe, model: OpenedModel, prepared: ir.Model, on_progress: OnProgress) -> Calibration:
@@ -97,18 +78,6 @@ def calibrate_and_watch(
     ranges = calibrate_on(frames.watched(watch.add), prepared, on_progress)
     refuse_blank(watch, frames.source)
     return ranges, watch.warnings()
-
-
-def refuse_blank(watch: FrameWatch, source: str) -> None:
-    """Refuse frames of which none shows anything.
-
-    Raises:
-        UsageError: They are all black, overexposed or without contrast.
-    """
-    if not watch.distinct:
-        raise UsageError(
-            f"None of the {len(watch)} frames of {source} shows anything.", hint=" ".join(watch.warnings())
-        )
 
 
 def _warn_of_few(ranges: Ranges) -> tuple[str, ...]:

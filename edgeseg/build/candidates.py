@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Callable, Collection
@@ -10,19 +11,20 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import onnx_ir as ir
 
 from edgeseg.backends import Backend, Engine, EngineOptions, installed_backends, open_backend
+from edgeseg.backends.form import GraphForm
+from edgeseg.backends.tensorrt.calibration import calibration_cache
 from edgeseg.backends.tensorrt.layers import read_layers, types_read
-from edgeseg.build.engine_graph import Quantization, make_engine_graph
+from edgeseg.backends.tensorrt.options import TensorRtOptions
+from edgeseg.build.graph_facts import Graphs, Quantization
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.store import cache_beside, graph_beside
 from edgeseg.card import Dialect, Precision
 from edgeseg.errors import MissingDependency, UsageError
 from edgeseg.files import write_bytes
-from edgeseg.graph.io import graph_sha256, save_graph
 
-__all__ = ["Built", "Candidate", "build_candidate", "plan"]
+__all__ = ["Built", "Candidate", "build_candidate", "find_backends", "plan"]
 
 INSTALL = "Install one for the processor: pip install 'edgeseg[onnxruntime,openvino,vision]'"
 
@@ -34,6 +36,7 @@ class Candidate:
     Attributes:
         spare_depthwise: Depthwise convolutions stay in float too.
         own_tail: The graph ends with its logits, and the backend picks the best class.
+        is_baseline: All others are compared with it.
     """
 
     backend: Backend
@@ -42,11 +45,18 @@ class Candidate:
     role: Literal["candidate", "reference"]
     spare_depthwise: bool = False
     own_tail: bool = False
+    is_baseline: bool = False
 
-    @property
-    def is_baseline(self) -> bool:
-        """It is float32 on ONNX Runtime, which all others are compared with."""
-        return (self.backend.name, self.precision, self.dialect) == ("onnxruntime", "fp32", "float")
+    def form(self, tensorrt: TensorRtOptions) -> GraphForm:
+        """The graph that it is built from."""
+        return self.backend.form(
+            self.dialect, self.options(tensorrt), spare_depthwise=self.spare_depthwise, own_tail=self.own_tail
+        )
+
+    def options(self, tensorrt: TensorRtOptions) -> EngineOptions:
+        """What its library is told."""
+        precision = self.precision if self.dialect == "float" else self.backend.rest
+        return EngineOptions(precision=precision, tensorrt=tensorrt)
 
     @property
     def name(self) -> str:
@@ -78,62 +88,76 @@ class Built:
     not_int8: tuple[str, ...] = ()
 
 
-def plan(recipe: BuildRecipe) -> list[Candidate]:
+def plan(recipe: BuildRecipe, backends: list[Backend], graphs: Graphs) -> list[Candidate]:
     """What to build: the baseline first, then other references, then candidates with the likeliest fastest first.
 
+    The baseline is float32 on ONNX Runtime, and where that is not at hand on the first backend.
+
+    Args:
+        recipe: Names the precision.
+        backends: See `find_backends`.
+        graphs: Where one is missing, its candidate is left out.
+
     Raises:
-        UsageError: No backend asked for runs that precision.
-        MissingDependency: No engine library is installed.
+        UsageError: No backend asked for runs that precision, or there are no graphs for it.
     """
-    if recipe.backend == "auto":
-        found = {backend: backend.obstacle() for backend in installed_backends()}
-        backends = [backend for backend, obstacle in found.items() if not obstacle]
-        if found and not backends:
-            reasons = "; ".join(f"{backend.name}: {obstacle}" for backend, obstacle in found.items())
-            raise MissingDependency(f"No installed engine library can run here: {reasons}.", hint=INSTALL)
-    else:
-        backends = [open_backend(recipe.backend)]
-    if not backends:
-        raise MissingDependency("No engine library is installed.", hint=INSTALL)
     wanted = [
         Candidate(backend, recipe.precision, dialect, "candidate", spare)
         for backend in backends
         for dialect in (backend.dialects if recipe.precision == "int8" else ("float",))
-        for spare in ((False, True) if recipe.precision == "int8" and _may_spare(backend, recipe) else (False,))
+        for spare in ((False, True) if recipe.precision == "int8" and backend.spares_depthwise else (False,))
         if recipe.precision == "int8" or recipe.precision in backend.floats
     ]
+    names = ", ".join(backend.name for backend in backends)
     if not wanted:
         possible = sorted({"int8", *(precision for backend in backends for precision in backend.floats)})
-        names = ", ".join(backend.name for backend in backends)
         raise UsageError(
             f"{names} can't run {recipe.precision} on this machine.",
             hint="Possible here: " + ", ".join(f"--{precision}" for precision in possible) + ".",
         )
-    return sorted([*_references(backends, wanted), *wanted], key=lambda one: not one.is_baseline)
+    every = {one.name: one for one in (*_references(backends), *wanted) if graphs.has(one.form(recipe.tensorrt))}
+    first = next((one for one in every.values() if (one.precision, one.dialect) == ("fp32", "float")), None)
+    if first is None or not any(one.role == "candidate" for one in every.values()):
+        raise UsageError(
+            f"{recipe.model} holds no {recipe.precision} graphs for {names}.",
+            hint="Pack it for them where its model lies: edgeseg pack MODEL --backend NAME",
+        )
+    others = (one for one in every.values() if one is not first)
+    return [dataclasses.replace(first, is_baseline=True), *sorted(others, key=lambda one: one.role == "candidate")]
 
 
-def _may_spare(backend: Backend, recipe: BuildRecipe) -> bool:
-    """Whether INT8 is also tried with depthwise convolutions in float; a calibration cache can't say so."""
-    return backend.spares_depthwise and not backend.wants_cache(EngineOptions(tensorrt=recipe.tensorrt))
+def find_backends(recipe: BuildRecipe) -> list[Backend]:
+    """The backends that a recipe asks for.
+
+    Raises:
+        UsageError: There is none of that name.
+        MissingDependency: No engine library is installed.
+    """
+    if recipe.backend != "auto":
+        return [open_backend(recipe.backend)]
+    found = {backend: backend.obstacle() for backend in installed_backends()}
+    backends = [backend for backend, obstacle in found.items() if not obstacle]
+    if found and not backends:
+        reasons = "; ".join(f"{backend.name}: {obstacle}" for backend, obstacle in found.items())
+        raise MissingDependency(f"No installed engine library can run here: {reasons}.", hint=INSTALL)
+    if not backends:
+        raise MissingDependency("No engine library is installed.", hint=INSTALL)
+    return backends
 
 
-def _references(backends: list[Backend], wanted: list[Candidate]) -> list[Candidate]:
-    """Float32 on ONNX Runtime, which everything is compared with, and the float engines of the backends asked for."""
+def _references(backends: list[Backend]) -> list[Candidate]:
+    """The float engines of ONNX Runtime, which everything is compared with, and of the backends asked for."""
     known = {backend.name: backend for backend in backends}
     if "onnxruntime" not in known:
-        known = {"onnxruntime": open_backend("onnxruntime"), **known}
-    everything = [
-        Candidate(backend, precision, "float", "reference")
-        for backend in known.values()
-        for precision in backend.floats
-    ]
-    taken = {candidate.name for candidate in wanted}
-    return [candidate for candidate in everything if candidate.name not in taken]
+        with contextlib.suppress(MissingDependency):
+            known = {"onnxruntime": open_backend("onnxruntime"), **known}
+    first = sorted(known.values(), key=lambda backend: backend.name != "onnxruntime")
+    return [Candidate(backend, precision, "float", "reference") for backend in first for precision in backend.floats]
 
 
 def build_candidate(
     candidate: Candidate,
-    prepared: ir.Model,
+    graphs: Graphs,
     quantization: Quantization | None,
     recipe: BuildRecipe,
     folder: Path,
@@ -143,9 +167,9 @@ def build_candidate(
 
     Args:
         candidate: What to build.
-        prepared: The float graph.
-        quantization: How it is quantized; None for float engines.
-        recipe: Its tail, and options of the library.
+        graphs: Has the graph that it is built from.
+        quantization: How that is quantized; None for float engines.
+        recipe: Options of the library.
         folder: Gets the new folder.
         on_progress: Told the share done of what the library is at, 0 to 1, and its name.
 
@@ -153,43 +177,31 @@ def build_candidate(
         UsageError: No such calibrator or node.
         ModelFileError: The library refuses the graph, or the ranges are of other weights.
     """
-    backend = candidate.backend
-    precision = candidate.precision if candidate.dialect == "float" else backend.rest
-    options = EngineOptions(precision=precision, tensorrt=recipe.tensorrt)
-    graph = make_engine_graph(
-        prepared,
-        quantization,
-        candidate.dialect,
-        backend,
-        options,
-        spare_depthwise=candidate.spare_depthwise,
-        tail="outside" if candidate.own_tail else backend.tail,
-        upsample=recipe.upsample,
-    )
-    card, digest = graph.card, graph_sha256(graph.model)
-    height, width = card.fixed_size_hw
+    backend, options = candidate.backend, candidate.options(recipe.tensorrt)
     own = Path(tempfile.mkdtemp(prefix=candidate.name.replace(" ", "-") + "-", dir=folder))
     source = own / "source.onnx"
-    card = msgspec.structs.replace(
-        card,
-        int8=card.int8 if quantization is not None else {},
-        made_from={**card.made_from, "engine_graph": digest, "recipe": recipe.sha256()},
-        dialect=candidate.dialect,
-        measured={**card.measured, **graph.told},
-    )
-    save_graph(graph.model, source, card)
+    facts = graphs.write(candidate.form(recipe.tensorrt), quantization, source)
+    height, width = facts.card.fixed_size_hw
+    card = msgspec.structs.replace(facts.card, made_from={**facts.card.made_from, "recipe": recipe.sha256()})
     name = f"{card.model}-{height}x{width}-{candidate.precision}-{backend.name}{backend.suffix}"
-    if graph.cache is not None:
-        write_bytes(cache_beside(own / name), graph.cache)
+    if facts.cache is not None:
+        write_bytes(cache_beside(own / name), calibration_cache(facts.cache, backend.version()))
         options = dataclasses.replace(options, calibration=cache_beside(own / name))
-    engine = backend.build(source, own / name, options, on_progress)
+    engine = backend.build(source, own / name, options, on_progress, card)
     if backend.native:
         source.replace(graph_beside(engine.path))
     else:
         source.unlink()
-    missed = _not_int8(engine, graph.quantized)
+    missed = _not_int8(engine, facts.quantized)
     return Built(
-        candidate, engine, quantization, digest, len(graph.quantized), graph.total_convs, graph.float_nodes, missed
+        candidate,
+        engine,
+        quantization,
+        facts.sha256,
+        len(facts.quantized),
+        facts.total_convs,
+        facts.float_nodes,
+        missed,
     )
 
 

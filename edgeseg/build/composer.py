@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
-import onnx_ir as ir
 
-from edgeseg.backends import Engine
-from edgeseg.build.calibrate import calibrate
-from edgeseg.build.candidates import Built, Candidate, build_candidate, plan
+from edgeseg.backends import Backend, Engine
+from edgeseg.build.bundle import is_bundle
+from edgeseg.build.candidates import Built, Candidate, build_candidate, find_backends, plan
 from edgeseg.build.choice import pick_best
-from edgeseg.build.engine_graph import Quantization, depthwise_convs
-from edgeseg.build.gate import check_limits, gate_frames, golden_frame, golden_scene
+from edgeseg.build.from_bundle import stock_of_bundle
+from edgeseg.build.gate import check_limits, golden_frame
 from edgeseg.build.golden import write_golden
 from edgeseg.build.identity import sign
+from edgeseg.build.judge import Judge, ask_float
 from edgeseg.build.judging import Court, Outcome
-from edgeseg.build.prepared import open_prepared
-from edgeseg.build.quantizations import first_quantizations
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.build.report import BuildReport, CalibratorRow, CandidateReport
+from edgeseg.build.report import BuildReport, CandidateReport
+from edgeseg.build.stock import OnProgress, Stock
 from edgeseg.build.store import EngineStore, files_of
 from edgeseg.build.summary import not_instead_of, refusal, refused_row, summarize
 from edgeseg.build.trial import Trial
-from edgeseg.card import Dialect, write_card
+from edgeseg.card import write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
-from edgeseg.evaluate import class_maps, confident_pixels
 from edgeseg.files import engines_folder, write_bytes
-from edgeseg.graph.io import require_card
-from edgeseg.labels import VOID
 
 __all__ = ["build_engine"]
-
-OnProgress = Callable[[float, str], None]
 
 
 def build_engine(
@@ -57,16 +49,11 @@ def build_engine(
         UsageError, ModelFileError, MissingDependency: See the stages.
     """
     started, since = time.perf_counter(), time.time()
-    check_limits(recipe)
     store = EngineStore(out or engines_folder())
-    on_progress(0.0, "read the model")
-    candidates = plan(recipe)
-    model, prepared = open_prepared(recipe)
-    calibration = calibrate(recipe, model, prepared, lambda share, note: on_progress(0.05 + 0.3 * share, note))
-    frames = gate_frames(recipe, require_card(prepared), calibration, shipped=model.shipped)
-    quantizations, calibrators = first_quantizations(
-        recipe, prepared, candidates, calibration, frames, lambda share, note: on_progress(0.35 + 0.1 * share, note)
-    )
+    backends = find_backends(recipe)
+    stock = _take_stock(recipe, backends, lambda share, note: on_progress(0.45 * share, note))
+    recipe = stock.recipe
+    candidates = plan(recipe, backends, stock.graphs)
 
     def wait() -> None:
         on_progress(0.45, f"wait for another build in {store.folder}")
@@ -74,9 +61,17 @@ def build_engine(
     with store.staging(on_wait=wait) as folder, ExitStack() as stack:
         if (done := _last_build(store.folder)) is not None and done.recipe == recipe.sha256() and done.ended > since:
             return done.report
-        built, refused = _build_all(candidates, prepared, quantizations, recipe, folder, on_progress)
+        built, refused = _build_all(candidates, stock, recipe, folder, on_progress)
+        on_progress(0.5, "float answers to the gate's frames")
+        judge = _open_judge(stock, next(one for one in built if one.candidate.is_baseline))
         court = Court(
-            prepared, calibration, frames, recipe, folder, lambda share, note: on_progress(0.5 + 0.5 * share, note)
+            judge,
+            stock.graphs,
+            stock.remedies,
+            stock.search_apart,
+            recipe,
+            folder,
+            lambda share, note: on_progress(0.5 + 0.5 * share, note),
         )
         outcome = court.try_all(built, stack)
         trials = outcome.trials
@@ -84,10 +79,8 @@ def build_engine(
         leads = _may_lead(store, pick)
         report = _with_what_was_tried(
             summarize(pick, trials, refused, recipe, store.folder),
-            calibrators,
+            stock,
             outcome,
-            before=(*calibration.warnings, *frames.warnings),
-            chosen_on_the_gate=bool(calibrators) and calibration.search is None,
             kept_aside=not leads and pick.verdict != "fail",
             seconds=time.perf_counter() - started,
         )
@@ -95,7 +88,7 @@ def build_engine(
             raise refusal(report, pick.reason)
         if not leads and store.current() == store.folder / pick.built.engine.path.name:
             raise not_instead_of(report)
-        _write_measurements(pick, trials, report, recipe)
+        _write_measurements(pick, judge, report, recipe)
         stack.close()
         engine = pick.built.engine.path
         write_bytes(folder / LAST_BUILD, msgspec.json.encode(_Build(recipe.sha256(), time.time(), report)))
@@ -104,25 +97,35 @@ def build_engine(
     return report
 
 
+def _take_stock(recipe: BuildRecipe, backends: list[Backend], on_progress: OnProgress) -> Stock:
+    """Graphs and frames: out of a bundle, or made of a model, which needs the packages that make graphs."""
+    if is_bundle(recipe.model):
+        on_progress(0.0, "read the bundle")
+        return stock_of_bundle(recipe)
+    from edgeseg.build.from_model import stock_of_model
+
+    check_limits(recipe)
+    dialects = dict.fromkeys(dialect for backend in backends for dialect in backend.dialects)
+    return stock_of_model(recipe, dialects, on_progress)
+
+
+def _open_judge(stock: Stock, baseline: Built) -> Judge:
+    answers = stock.answers or ask_float(baseline.candidate.backend, baseline.engine, stock.frames)
+    return Judge(stock.frames, answers, stock.card, counting_share=stock.recipe.min_class_share / 100)
+
+
 def _with_what_was_tried(
-    report: BuildReport,
-    calibrators: list[CalibratorRow],
-    outcome: Outcome,
-    *,
-    before: tuple[str, ...],
-    chosen_on_the_gate: bool,
-    kept_aside: bool,
-    seconds: float,
+    report: BuildReport, stock: Stock, outcome: Outcome, *, kept_aside: bool, seconds: float
 ) -> BuildReport:
-    """The report with calibrators, repair and all warnings; `before` are those of calibration and frames."""
+    """The report with calibrators, repair and all warnings."""
     return msgspec.structs.replace(
         report,
-        calibrators=(*calibrators, *outcome.calibrators),
+        calibrators=(*stock.calibrators, *outcome.calibrators),
         repair=outcome.steps,
         attempts=max(1, sum(step.gate is not None for step in outcome.steps)),
         warnings=(
-            *before,
-            *((CHOSEN_ON_THE_GATE,) if chosen_on_the_gate else ()),
+            *stock.warnings,
+            *((CHOSEN_ON_THE_GATE,) if stock.calibrators and not stock.search_apart else ()),
             *outcome.warnings,
             *report.warnings,
             *((_NOT_CURRENT,) if kept_aside else ()),
@@ -156,8 +159,7 @@ _NOT_CURRENT = "A measured engine stays the current one; name this one with --en
 
 def _build_all(
     candidates: list[Candidate],
-    prepared: ir.Model,
-    quantizations: dict[Dialect, Quantization],
+    stock: Stock,
     recipe: BuildRecipe,
     folder: Path,
     on_progress: OnProgress,
@@ -169,16 +171,14 @@ def _build_all(
     """
     built, refused = [], []
     for index, candidate in enumerate(candidates):
-        if candidate.spare_depthwise and not depthwise_convs(prepared):
-            continue
 
         def tell(share: float, phase: str = "", index: int = index, name: str = candidate.name) -> None:
             on_progress(0.45 + 0.05 * (index + share) / len(candidates), f"build {name}{phase and f': {phase}'}")
 
         tell(0.0)
         try:
-            quantization = quantizations.get(candidate.dialect)
-            built.append(build_candidate(candidate, prepared, quantization, recipe, folder, tell))
+            quantization = stock.quantizations.get(candidate.dialect)
+            built.append(build_candidate(candidate, stock.graphs, quantization, recipe, folder, tell))
         except (ModelFileError, EngineMismatch) as error:
             if candidate.is_baseline:
                 raise
@@ -191,14 +191,14 @@ def _build_all(
     return built, refused
 
 
-def _write_measurements(pick: Trial, trials: list[Trial], report: BuildReport, recipe: BuildRecipe) -> None:
+def _write_measurements(pick: Trial, judge: Judge, report: BuildReport, recipe: BuildRecipe) -> None:
     """Put what was measured, on what, and the engine's answer to the golden frame, beside it and onto its card."""
     engine = pick.built.engine
     frame = golden_frame(engine.card)
     if pick.session is not None:
         answer, made_by = pick.session.infer(frame)[0].astype(np.uint8), "engine"
     else:
-        answer, made_by = _float_answer(trials), "float"
+        answer, made_by = judge.answers.golden, "float"
     measured = {
         **engine.card.measured,
         "gate": msgspec.to_builtins(report.gate),
@@ -212,17 +212,6 @@ def _write_measurements(pick: Trial, trials: list[Trial], report: BuildReport, r
     }
     card = msgspec.structs.replace(engine.card, measured=measured)
     write_card(engine.path, sign(card) if pick.built.candidate.backend.native else card)
-
-
-def _float_answer(trials: list[Trial]) -> npt.NDArray[np.uint8]:
-    """Float's class map of the golden frame, void where it is not confident: for engines that can't answer here."""
-    baseline = next(one for one in trials if one.built.candidate.is_baseline)
-    assert baseline.session is not None, "the baseline runs everywhere"
-    scene = golden_scene(baseline.built.engine.card)
-    with baseline.built.candidate.backend.load(baseline.built.engine, "logits") as logits:
-        (sure,) = confident_pixels(logits, [scene])
-    (answer,) = class_maps(baseline.session, [scene])
-    return np.where(sure, answer, VOID).astype(np.uint8)
 
 
 def _may_lead(store: EngineStore, pick: Trial) -> bool:

@@ -3,102 +3,87 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import msgspec
 import onnx_ir as ir
 
-from edgeseg.backends import Backend, EngineOptions
-from edgeseg.card import Card, Dialect, Int8Recipe, TailLayout, Upsample
+from edgeseg.backends.form import GraphForm
+from edgeseg.build.graph_facts import GraphFacts, Quantization
+from edgeseg.card import Int8Recipe, Upsample
 from edgeseg.graph.attach import HEAD_LARGEST, attach_head_and_tail
 from edgeseg.graph.half_precision import type_in_half
-from edgeseg.graph.io import require_card
-from edgeseg.quantize.calibration_cache import calibration_cache
+from edgeseg.graph.io import graph_sha256, require_card, save_graph
+from edgeseg.quantize.calibration_cache import cache_entries
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.equalize import equalize
-from edgeseg.quantize.ranges import Ranges
 
-__all__ = ["EngineGraph", "Quantization", "count_convs", "depthwise_convs", "make_engine_graph"]
+__all__ = ["MadeGraphs", "count_convs", "depthwise_convs", "make_engine_graph"]
 
 CONVS = ("Conv", "ConvTranspose")
 HEAVY = (*CONVS, "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
-class Quantization:
-    """How a graph is quantized: a recipe, and the ranges that it goes with."""
+class MadeGraphs:
+    """Graphs that are made of a prepared one. `upsample` is the size at which the best class is picked."""
 
-    recipe: Int8Recipe
-    ranges: Ranges
+    prepared: ir.Model
+    upsample: Upsample
 
+    def has(self, form: GraphForm) -> bool:
+        """See `Graphs.has`: all, but that depthwise convolutions can't be spared without any, nor by a cache."""
+        return not form.spare_depthwise or (not form.cache and bool(depthwise_convs(self.prepared)))
 
-@dataclass(frozen=True)
-class EngineGraph:
-    """What an engine is built from.
-
-    Attributes:
-        card: Of the graph.
-        quantized: Names of the convolutions in INT8.
-        total_convs: All convolutions.
-        float_nodes: Convolutions and other heavy operators that stay in float.
-        cache: Calibration cache, where INT8 does not stand in the graph.
-        told: What goes onto the card: scales that had to stay in float32.
-    """
-
-    model: ir.Model
-    card: Card
-    quantized: tuple[str, ...]
-    total_convs: int
-    float_nodes: tuple[str, ...]
-    cache: bytes | None
-    told: dict[str, Any]
+    def write(self, form: GraphForm, quantization: Quantization | None, path: Path) -> GraphFacts:
+        """See `Graphs.write`."""
+        model, facts = make_engine_graph(self.prepared, quantization, form, self.upsample)
+        save_graph(model, path, facts.card)
+        return facts
 
 
 def make_engine_graph(
-    prepared: ir.Model,
-    quantization: Quantization | None,
-    dialect: Dialect,
-    backend: Backend,
-    options: EngineOptions,
-    *,
-    spare_depthwise: bool,
-    tail: TailLayout,
-    upsample: Upsample,
-) -> EngineGraph:
-    """The graph of one candidate.
+    prepared: ir.Model, quantization: Quantization | None, form: GraphForm, upsample: Upsample
+) -> tuple[ir.Model, GraphFacts]:
+    """The graph of one form, and what is known of it.
 
     Args:
         prepared: Float graph.
         quantization: How it is quantized; None leaves it in float.
-        dialect: Form of INT8.
-        backend: Whose head and types it gets.
-        options: Precision of what stays in float.
-        spare_depthwise: Leave depthwise convolutions in float too.
-        tail: Where the best class is sought.
-        upsample: Size at which it is.
+        form: What the graph shall look like.
+        upsample: Size at which the best class is picked.
 
     Raises:
         UsageError: No such calibrator or node.
         ModelFileError: The ranges are of other weights, or the graph can't be quantized or typed.
     """
     graph, cache, recipe = prepared, None, quantization.recipe if quantization is not None else Int8Recipe()
-    by_cache = quantization is not None and backend.wants_cache(options)
-    if quantization is not None and by_cache:
+    if quantization is not None and form.cache:
         graph, plain = equalize(prepared, recipe.equalization), recipe.without_arrays()
-        cache = calibration_cache(graph, quantization.ranges, plain, backend.version(), more=HEAD_LARGEST)
+        cache = cache_entries(graph, quantization.ranges, plain, more=HEAD_LARGEST)
     elif quantization is not None:
-        followed = _spared(recipe, prepared) if spare_depthwise else recipe
-        graph = quantize_onnx(prepared, quantization.ranges, dialect=dialect, recipe=followed)
-    whole = attach_head_and_tail(graph, head=backend.head, tail=tail, upsample=upsample)
+        followed = _spared(recipe, prepared) if form.spare_depthwise else recipe
+        graph = quantize_onnx(prepared, quantization.ranges, dialect=form.dialect, recipe=followed)
+    whole = attach_head_and_tail(graph, head=form.head, tail=form.tail, upsample=upsample)
     card = require_card(whole)
     quantized, total, floats = count_convs(whole)
-    if by_cache:
+    if form.cache:
         quantized, floats = tuple(node.name or "" for node in whole.graph if node.op_type in CONVS), ()
-    told: dict[str, Any] = {}
-    if backend.typed and options.precision == "fp16" and not by_cache:
+    measured = card.measured
+    if form.half:
         whole, small = type_in_half(whole)
-        told = {"scales_in_float32": small} if small else {}
-    return EngineGraph(whole, card, quantized, total, floats, cache, told)
+        measured = measured | ({"scales_in_float32": small} if small else {})
+    digest = graph_sha256(whole)
+    card = msgspec.structs.replace(
+        card,
+        int8=card.int8 if quantization is not None else {},
+        made_from={**card.made_from, "engine_graph": digest},
+        dialect=form.dialect,
+        measured=measured,
+    )
+    return whole, GraphFacts(
+        card=card, sha256=digest, quantized=quantized, total_convs=total, float_nodes=floats, cache=cache
+    )
 
 
 def depthwise_convs(model: ir.Model) -> tuple[str, ...]:

@@ -5,33 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.backends import Session
-from edgeseg.build.calibrate import Calibration, refuse_blank
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Gate, GateKind, Verdict
 from edgeseg.card import Card
 from edgeseg.data.calibration import FrameSet, image_key, open_frames
-from edgeseg.data.frame_watch import FrameWatch
+from edgeseg.data.frame_watch import FrameWatch, refuse_blank
 from edgeseg.data.labelled import LabelledFrames, open_validation
 from edgeseg.data.resize import frame_for_card
 from edgeseg.data.scene import Scene
 from edgeseg.errors import UsageError
-from edgeseg.evaluate import (
-    Agreement,
-    ConfusionMatrix,
-    class_maps,
-    confident_pixels,
-    evaluate_frames,
-    labels_fit,
-    miou_drop,
-)
 from edgeseg.evaluate.agreement import MIN_CONFIDENT
 
-__all__ = ["GateFrames", "Judge", "check_limits", "excess", "gate_frames", "golden_frame", "golden_scene", "verdict_of"]
+if TYPE_CHECKING:
+    from edgeseg.build.calibration import Calibration
+
+__all__ = [
+    "GateFrames",
+    "LabelledPairs",
+    "check_limits",
+    "excess",
+    "gate_frames",
+    "golden_frame",
+    "golden_scene",
+    "verdict_of",
+]
 
 UInt8 = npt.NDArray[np.uint8]
 #: Points, where nothing else is asked for.
@@ -41,13 +43,27 @@ GOLDEN_FRAMES, GATE_FRAMES = 8, 100
 ENOUGH_FRAMES = 20
 
 
+class LabelledPairs(Protocol):
+    """Frames `(H, W, 3)` uint8 BGR, each with its label `(H, W)` uint8, 255 where void."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[tuple[UInt8, UInt8]]: ...
+
+
+class PlainFrames(Protocol):
+    """Frames `(H, W, 3)` uint8 BGR, each after its name."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[tuple[str, UInt8]]: ...
+
+
 @dataclass(frozen=True)
 class GateFrames:
     """What an engine is judged on. `frames` has labels where `kind` is `labels`, and is decoded anew at each use."""
 
     kind: GateKind
-    labelled: LabelledFrames | None = None
-    plain: FrameSet | None = None
+    labelled: LabelledPairs | None = None
+    plain: PlainFrames | None = None
     warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -170,70 +186,6 @@ def fit(frame: UInt8, card: Card) -> UInt8:
     for slot in out:
         frame_for_card(frame, card.preprocess, slot)
     return out
-
-
-class Judge:
-    """Compares engines with the float one, whose answers are taken once.
-
-    Raises:
-        UsageError: The labels are of another class set.
-
-    Args:
-        frames: To judge on.
-        float_session: Class maps of the float graph, with the same tail.
-        float_logits: Its logits, which tell where it is confident.
-        counting_share: A class gates by itself with more than this share of the pixels, 0 to 1.
-    """
-
-    def __init__(
-        self, frames: GateFrames, float_session: Session, float_logits: Session, *, counting_share: float
-    ) -> None:
-        self.frames, self.card, self._counting_share = frames, float_session.card, counting_share
-        if frames.labelled is not None:
-            self.matrices = tuple(evaluate_frames(float_session, frames.labelled))
-            labels_fit(sum(self.matrices, ConfusionMatrix.empty(self.card.num_classes)), self.card.classes)
-            return
-        self.maps = tuple(class_maps(float_session, frames.frames()))
-        self.confident = tuple(np.packbits(sure, axis=None) for sure in confident_pixels(float_logits, frames.frames()))
-
-    def gate(self, session: Session) -> Gate:
-        """How one engine compares with float on all frames."""
-        if self.frames.labelled is not None:
-            return self._on_labels(session, self.frames.labelled)
-        if self.frames.kind == "none":
-            return Gate(kind="none", frames=0)
-        agreement = Agreement.empty(self.card.num_classes)
-        for expected, found, confident in zip(
-            self.maps, class_maps(session, self.frames.frames()), self.confident, strict=True
-        ):
-            sure = np.unpackbits(confident, count=expected.size).reshape(expected.shape)
-            agreement.update(expected, found, sure.astype(np.bool_))
-        counting = agreement.class_iou(self._counting_share)
-        return Gate(
-            kind=self.frames.kind,
-            frames=agreement.frames,
-            agreement=agreement.confident_share() if agreement.confident.counts.any() else None,
-            agreement_ci95=agreement.confident_ci95(),
-            confident=agreement.confident_part(),
-            class_agreement=self._by_class(counting),
-            small_class_agreement=self._by_class(np.where(np.isnan(counting), agreement.class_iou(0), np.nan)),
-        )
-
-    def _on_labels(self, session: Session, labelled: LabelledFrames) -> Gate:
-        found = miou_drop(self.matrices, tuple(evaluate_frames(session, labelled)), counting_share=self._counting_share)
-        return Gate(
-            kind="labels",
-            frames=found.frames,
-            float_miou=found.float_miou,
-            miou=found.miou,
-            drop=found.drop,
-            drop_ci95=found.drop_ci95,
-            class_drop=self._by_class(found.class_drop),
-            small_class_drop=self._by_class(found.small_class_drop),
-        )
-
-    def _by_class(self, values: npt.NDArray[np.float64]) -> dict[str, float]:
-        return {name: float(value) for name, value in zip(self.card.classes, values, strict=True) if np.isfinite(value)}
 
 
 def verdict_of(gate: Gate, recipe: BuildRecipe) -> tuple[Verdict, str]:

@@ -12,9 +12,6 @@ from edgeseg.card import Upsample, card_path
 from edgeseg.catalog import zoo_models
 from edgeseg.errors import UsageError
 from edgeseg.files import sha256_file
-from edgeseg.graph.attach import attach_head_and_tail
-from edgeseg.graph.io import graph_card, load_graph, save_graph
-from edgeseg.graph.prepare import prepare_graph
 
 __all__ = ["find_or_build", "graph_path"]
 
@@ -43,6 +40,14 @@ def find_or_build(word: str | None, folder: Path, *, upsample: Upsample = "half"
     path = None if word is None else graph_path(word)
     if path is None:
         return find_engine(word)
+    return _build(path, folder, upsample)
+
+
+def _build(path: Path, folder: Path, upsample: Upsample) -> Engine:
+    from edgeseg.graph.attach import attach_head_and_tail
+    from edgeseg.graph.io import graph_card, load_graph, save_graph
+    from edgeseg.graph.prepare import prepare_graph
+
     model = load_graph(path)
     card = graph_card(model)
     if card is None:

@@ -13,8 +13,7 @@ from edgeseg.backends import Engine
 from edgeseg.backends.tensorrt.layers import Layer, read_layers
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.backends.tensorrt.trtexec import trtexec_line
-from edgeseg.build.checkpoint import training_of
-from edgeseg.build.engine_graph import count_convs
+from edgeseg.build.bundle import Bundle, is_bundle
 from edgeseg.build.graphs import graph_path
 from edgeseg.build.store import cache_beside, find_engine, graph_beside
 from edgeseg.card import Card
@@ -24,7 +23,7 @@ from edgeseg.files import sha256_file
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["GraphFacts", "Inspection", "RangesFacts", "Tensor", "inspect_artefact"]
+__all__ = ["BundleFacts", "GraphFacts", "Inspection", "RangesFacts", "Tensor", "inspect_artefact"]
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -73,11 +72,28 @@ class RangesFacts(msgspec.Struct, frozen=True, kw_only=True):
     tools: dict[str, str]
 
 
+class BundleFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle holds.
+
+    Attributes:
+        gate, frames: Kind and count of the frames that a board judges on.
+        int8: Verdict by dialect, where it was packed.
+        graphs: Names of the forms that engines are built from.
+        recipe: That it was packed by.
+    """
+
+    gate: str
+    frames: int
+    int8: dict[str, str]
+    graphs: tuple[str, ...]
+    recipe: dict[str, Any]
+
+
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """What one file is.
 
     Attributes:
-        kind: `engine`, `graph`, `prepared`, `quantized`, `ranges` or `weights`; `graph` also for those without a card.
+        kind: `engine`, `graph`, also of those without a card, `prepared`, `quantized`, `ranges`, `weights` or `bundle`.
         card: With all its fields, also those that a file leaves out because they are as usual.
         training: What weights tell of the run that made them.
         command: By which the engine library's own tool builds the same graph (without the logits beside the class map),
@@ -93,6 +109,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     graph: GraphFacts | None = None
     ranges: RangesFacts | None = None
     training: dict[str, Any] | None = None
+    bundle: BundleFacts | None = None
     command: str = ""
     layers: tuple[Layer, ...] = ()
 
@@ -101,7 +118,7 @@ def inspect_artefact(word: str) -> Inspection:
     """What the file at a path is, or the shipped model or the engine of a name.
 
     Args:
-        word: An engine, an .onnx graph, ranges (.ranges.npz), weights (.safetensors), or a name.
+        word: An engine, an .onnx graph, ranges (.ranges.npz), weights (.safetensors), a bundle, or a name.
 
     Raises:
         UsageError: Nothing is there, or it is none of these.
@@ -112,13 +129,15 @@ def inspect_artefact(word: str) -> Inspection:
         return _of_ranges(path)
     if path.suffix == ".safetensors" and path.exists():
         return _of_weights(path)
+    if is_bundle(word):
+        return _of_bundle(path)
     graph = graph_path(word)
     if graph is not None:
         return _of_graph(graph)
     if path.is_file() and not path.with_name(path.name + ".json").is_file():
         raise UsageError(
             f"{path} is nothing that edgeseg makes.",
-            hint="Possible: an engine with its card beside it, .onnx, .ranges.npz, .safetensors, or a name.",
+            hint="Possible: an engine with its card beside it, .onnx, .ranges.npz, .safetensors, .bundle, or a name.",
         )
     engine = find_engine(word)
     facts = _graph_facts(engine.path) if engine.path.suffix == ".onnx" else None
@@ -171,6 +190,7 @@ def _of_graph(path: Path) -> Inspection:
 
 
 def _graph_facts(path: Path) -> GraphFacts:
+    from edgeseg.build.engine_graph import count_convs
     from edgeseg.graph.cost import count_parameters
     from edgeseg.graph.io import graph_sha256, load_graph, weights_sha256
 
@@ -217,5 +237,19 @@ def _of_ranges(path: Path) -> Inspection:
     return _inspection(path, "ranges", ranges=facts)
 
 
+def _of_bundle(path: Path) -> Inspection:
+    found = Bundle(path).manifest
+    facts = BundleFacts(
+        gate=found.gate.kind,
+        frames=len(found.gate.frames),
+        int8={name: f"{one.verdict}: {one.reason}" for name, one in found.int8.items()},
+        graphs=tuple(one.form.name for one in found.graphs),
+        recipe=msgspec.to_builtins(found.recipe),
+    )
+    return _inspection(path, "bundle", card=_fields(found.card), bundle=facts)
+
+
 def _of_weights(path: Path) -> Inspection:
+    from edgeseg.build.checkpoint import training_of
+
     return _inspection(path, "weights", training=training_of(path))

@@ -8,22 +8,21 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import onnx_ir as ir
-
-from edgeseg.build.calibrate import Calibration
 from edgeseg.build.candidates import Built, Candidate, build_candidate
 from edgeseg.build.choice import MARGIN, by_speed, pick_best
-from edgeseg.build.engine_graph import Quantization
-from edgeseg.build.gate import GateFrames, Judge
+from edgeseg.build.graph_facts import Graphs, Quantization
+from edgeseg.build.judge import Judge
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.build.remedies import Remedies
-from edgeseg.build.repair import STAGES, Repair
 from edgeseg.build.report import CalibratorRow, Gate, RepairStep
-from edgeseg.build.search import search_frames
-from edgeseg.build.trial import Judged, Trial, judge_engine, open_judge, time_all
+from edgeseg.build.stock import OpenRemedies
+from edgeseg.build.trial import Judged, Trial, judge_engine, time_all
 from edgeseg.device.cuda import CudaError
 from edgeseg.errors import EngineMismatch, MissingDependency, ModelFileError
+
+if TYPE_CHECKING:
+    from edgeseg.build.repair import Repair
 
 __all__ = ["Court", "Outcome"]
 
@@ -55,17 +54,19 @@ class Court:
     """Where the engines of one build are tried.
 
     Attributes:
-        prepared: The float graph.
-        calibration: Frames to repair by.
-        frames: To judge on.
+        judge: Knows float's answers.
+        graphs: That engines are built from.
+        remedies: Opens what may be done to a graph that fails; None where it can't be changed.
+        search_apart: Choices are made by other frames than the gate's.
         recipe: Limits, seconds of timing, and whether to repair at all.
         folder: That further engines are built in.
         on_progress: Told the share done, 0 to 1, and what is under way.
     """
 
-    prepared: ir.Model
-    calibration: Calibration
-    frames: GateFrames
+    judge: Judge
+    graphs: Graphs
+    remedies: OpenRemedies | None
+    search_apart: bool
     recipe: BuildRecipe
     folder: Path
     on_progress: OnProgress
@@ -77,58 +78,58 @@ class Court:
             built: The baseline among them.
             stack: Closes the sessions of the trials.
         """
-        self.on_progress(0.0, "float answers to the gate's frames")
-        judge = open_judge(next(one for one in built if one.candidate.is_baseline), self.frames, self.recipe)
         judged = []
         for index, one in enumerate(built):
             self.on_progress(0.05 + 0.2 * index / len(built), f"gate {one.candidate.name}")
-            judged.append(self._judge(judge, one))
+            judged.append(self._judge(one))
         with ExitStack() as first:
             trials = self._time(judged, first, 0.25, 0.35)
             leads = self._to_repair(trials)
             if not leads:
-                trials = self._and_own_tail(trials, judge, first)
+                trials = self._and_own_tail(trials, first)
                 stack.push(first.pop_all())
                 return Outcome(trials)
         repairs = []
         for index, lead in enumerate(leads):
-            repairs.append(self._repair(lead, judge, index / len(leads), (index + 1) / len(leads)))
-            judged = self._follow(judged, repairs[-1].best, judge)
+            repairs.append(self._repair(lead, index / len(leads), (index + 1) / len(leads)))
+            judged = self._follow(judged, repairs[-1].best)
             if repairs[-1].best.verdict == "pass":
                 break
         return Outcome(
-            self._and_own_tail(self._time(judged, stack, 0.9, 0.95), judge, stack),
+            self._and_own_tail(self._time(judged, stack, 0.9, 0.95), stack),
             tuple(step for repair in repairs for step in repair.steps),
             tuple(row for repair in repairs for row in repair.calibrators),
             self._warnings(repairs),
         )
 
-    def _judge(self, judge: Judge, built: Built) -> Judged:
+    def _judge(self, built: Built) -> Judged:
         """Gate one engine; one that was built and does not run fails, and the others go on."""
         try:
-            return judge_engine(judge, built, self.recipe)
+            return judge_engine(self.judge, built, self.recipe)
         except (ModelFileError, EngineMismatch, CudaError) as error:
             if built.candidate.is_baseline:
                 raise
             logger.warning("%s does not run: %s", built.candidate.name, error)
             return Judged(built, Gate(kind="none", frames=0), "fail", f"it does not run: {error.message}", runs=False)
 
-    def _and_own_tail(self, trials: list[Trial], judge: Judge, stack: ExitStack) -> list[Trial]:
+    def _and_own_tail(self, trials: list[Trial], stack: ExitStack) -> list[Trial]:
         """With the best engine once more, where its backend has a tail of its own, timed in turns with the first."""
         pick = pick_best(trials, self.recipe)
         candidate = pick.built.candidate
         if pick.session is None or pick.verdict == "fail" or not candidate.backend.own_tail:
             return trials
         self.on_progress(0.95, f"build {candidate.name}, own tail")
-        own = dataclasses.replace(candidate, own_tail=True)
+        own = dataclasses.replace(candidate, own_tail=True, is_baseline=False)
+        if not self.graphs.has(own.form(self.recipe.tensorrt)):
+            return trials
         try:
-            built = build_candidate(own, self.prepared, pick.built.quantization, self.recipe, self.folder)
-            judged = judge_engine(judge, built, self.recipe)
+            judged = self._build_and_judge(own, pick.built.quantization)
         except (ModelFileError, EngineMismatch, MissingDependency, CudaError) as error:
             logger.warning("%s was not tried: %s", own.name, error.message)
             return trials
         baseline = next(one for one in trials if one.built.candidate.is_baseline)
-        again = {one.built.candidate: one for one in self._time([baseline, pick, judged], stack, 0.95, 1.0)}
+        rivals = {id(one): one for one in (baseline, pick, judged)}
+        again = {one.built.candidate: one for one in self._time(list(rivals.values()), stack, 0.95, 1.0)}
         return [again.get(one.built.candidate, one) for one in trials] + [again[own]]
 
     def _warnings(self, repairs: list[Repair]) -> tuple[str, ...]:
@@ -137,19 +138,24 @@ class Court:
             f"The gate judged {attempts} graphs on the same frames until this one: its figure is favoured a little. "
             "Frames of another day tell: edgeseg eval ENGINE --data DIR"
         )
-        return (asked,) if self.calibration.search is not None else (asked, CHOSEN_ON_THE_GATE)
+        return (asked,) if self.search_apart else (asked, CHOSEN_ON_THE_GATE)
 
     def _time(self, judged: list[Judged], stack: ExitStack, start: float, end: float) -> list[Trial]:
         def tell(share: float) -> None:
             self.on_progress(start + (end - start) * share, "time all in turns")
 
-        return time_all(judged, self.frames, stack, seconds=self.recipe.duration, on_round=tell)
+        return time_all(judged, self.judge.frames, stack, seconds=self.recipe.duration, on_round=tell)
 
     def _to_repair(self, trials: list[Trial]) -> list[Trial]:
         """The fastest INT8 engine of each dialect that fails, where none passes, or only a slower float engine does."""
         quantized = [one for one in trials if one.built.quantization is not None and one.session is not None]
         failed = [one for one in quantized if one.verdict == "fail"]
-        if not self.recipe.repair or self.frames.kind not in ("labels", "agreement") or not failed:
+        if (
+            not self.recipe.repair
+            or self.remedies is None
+            or self.judge.frames.kind not in ("labels", "agreement")
+            or not failed
+        ):
             return []
         pick = pick_best(trials, self.recipe)
         if pick.built.quantization is not None and pick.verdict != "fail":
@@ -160,31 +166,27 @@ class Court:
                 leads.setdefault(one.built.candidate.dialect, one)
         return list(leads.values())
 
-    def _repair(self, lead: Trial, judge: Judge, start: float, end: float) -> Repair:
+    def _repair(self, lead: Trial, start: float, end: float) -> Repair:
+        from edgeseg.build.repair import STAGES, Repair
+
+        assert self.remedies is not None, "only a graph that can be changed is to be repaired"
         candidate = lead.built.candidate
 
         def tell(share: float, note: str) -> None:
             done = start + (end - start) * (repair.stage + share) / STAGES
             self.on_progress(0.35 + 0.5 * done, f"repair {candidate.name}: {note}")
 
-        remedies = Remedies(
-            self.prepared,
-            candidate.dialect,
-            self.calibration,
-            search_frames(self.calibration, self.frames),
-            self.recipe.upsample,
-            tell,
-        )
         best = Judged(lead.built, lead.gate, lead.verdict, lead.reason)
-        repair = Repair(best, remedies, lambda new: self._build_and_judge(candidate, new, judge), self.recipe)
+        remedies = self.remedies(candidate.dialect, tell)
+        repair = Repair(best, remedies, lambda new: self._build_and_judge(candidate, new), self.recipe)
         repair.run()
         return repair
 
-    def _build_and_judge(self, candidate: Candidate, quantization: Quantization, judge: Judge) -> Judged:
-        built = build_candidate(candidate, self.prepared, quantization, self.recipe, self.folder)
-        return judge_engine(judge, built, self.recipe)
+    def _build_and_judge(self, candidate: Candidate, quantization: Quantization | None) -> Judged:
+        built = build_candidate(candidate, self.graphs, quantization, self.recipe, self.folder)
+        return judge_engine(self.judge, built, self.recipe)
 
-    def _follow(self, judged: list[Judged], best: Judged, judge: Judge) -> list[Judged]:
+    def _follow(self, judged: list[Judged], best: Judged) -> list[Judged]:
         """All engines, those of the repaired dialect quantized as the best one is."""
         lead, quantization = best.built.candidate, best.built.quantization
         found = []
@@ -194,15 +196,15 @@ class Court:
                 found.append(best)
             elif candidate.dialect == lead.dialect and quantization is not None and best.verdict == "pass":
                 self.on_progress(0.88, f"gate {candidate.name}, repaired")
-                found.append(self._repaired(one, quantization, judge))
+                found.append(self._repaired(one, quantization))
             else:
                 found.append(one)
         return found
 
-    def _repaired(self, one: Judged, quantization: Quantization, judge: Judge) -> Judged:
+    def _repaired(self, one: Judged, quantization: Quantization) -> Judged:
         """The engine of another graph, or the one before where its library refuses that graph."""
         try:
-            return self._build_and_judge(one.built.candidate, quantization, judge)
+            return self._build_and_judge(one.built.candidate, quantization)
         except (ModelFileError, EngineMismatch, CudaError) as error:
             logger.warning("%s is left as it was: %s", one.built.candidate.name, error.message)
             return one

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 import onnx_ir as ir
 
-from edgeseg.build.calibrate import Calibration
-from edgeseg.build.candidates import Candidate
-from edgeseg.build.engine_graph import Quantization
+from edgeseg.build.calibration import Calibration
 from edgeseg.build.gate import GateFrames
+from edgeseg.build.graph_facts import Quantization
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import CalibratorRow
 from edgeseg.build.search import choose_calibrator, open_probe, search_frames
@@ -28,21 +27,18 @@ DEFAULT = "minmax"
 def first_quantizations(
     recipe: BuildRecipe,
     prepared: ir.Model,
-    candidates: list[Candidate],
+    dialects: Collection[Dialect],
     calibration: Calibration,
     gate: GateFrames,
     on_progress: Callable[[float, str], None],
 ) -> tuple[dict[Dialect, Quantization], list[CalibratorRow]]:
-    """The quantization of each dialect among the candidates, and what `--calibrator auto` tried.
+    """The quantization of each dialect, and what `--calibrator auto` tried.
 
     Raises:
         UsageError: The calibrator is to be chosen, and there are no frames to choose by.
     """
     if calibration.ranges is None:
         return {}, []
-    dialects: list[Dialect] = [
-        dialect for dialect in dict.fromkeys(one.dialect for one in candidates) if dialect != "float"
-    ]
     card = require_card(prepared)
     asked = msgspec.structs.replace(recipe, calibrator=DEFAULT) if recipe.calibrator == AUTO else recipe
     found: dict[Dialect, Quantization] = {

@@ -63,6 +63,7 @@ def rebuild(path: Path, on_progress: Callable[[float, str], None] = lambda *_: N
 
 
 def _rebuild(path: Path, folder: Path, on_progress: Callable[[float, str], None]) -> None:
+    """The engine's own card goes over to the new one, unless a stranger wrote it: then it is the graph's."""
     card, graph = read_card(path), graph_beside(path)
     if not graph.is_file():
         raise ModelFileError(
@@ -72,7 +73,8 @@ def _rebuild(path: Path, folder: Path, on_progress: Callable[[float, str], None]
     backend = open_backend(card.backend)
     cache = cache_beside(path) if cache_beside(path).is_file() else None
     options = EngineOptions(card.float_precision, options_of(card), cache)
-    built = backend.build(graph, folder / path.name, options, on_progress)
+    own = card if _is_own(Engine(path, card)) else None
+    built = backend.build(graph, folder / path.name, options, on_progress, own)
     shutil.copyfile(graph, graph_beside(built.path))
     if cache is not None:
         shutil.copyfile(cache, cache_beside(built.path))

@@ -26,7 +26,7 @@ PREPROCESSING = ("mean", "std", "input_range", "channels")
 PREFERENCES: dict[Prefer, str] = {
     "balanced": "the fastest that passes, INT8 only if it is 5 % faster than the fastest float engine",
     "speed": "the fastest that passes, by however little",
-    "accuracy": "of those that pass and are faster than float32 on ONNX Runtime, the one that loses least",
+    "accuracy": "of those that pass and are faster than the baseline, the one that loses least",
 }
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeseg.build.calibrate import Calibration, as_pixels, calibrate_on
-from edgeseg.build.engine_graph import Quantization
+from edgeseg.build.calibrate import as_pixels, calibrate_on
+from edgeseg.build.calibration import Calibration
+from edgeseg.build.graph_facts import Quantization
 from edgeseg.build.report import CalibratorRow
 from edgeseg.build.search import choose_calibrator, open_probe
 from edgeseg.card import Dialect, Int8Recipe, Upsample

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edgeseg.build.engine_graph import Quantization
 from edgeseg.build.gate import excess
+from edgeseg.build.graph_facts import Quantization
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.remedies import Proposal, Remedies
 from edgeseg.build.report import CalibratorRow, Gate, RepairStep

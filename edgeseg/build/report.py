@@ -46,7 +46,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds per call, timed in turns with float32 on ONNX Runtime; `ratio` is float's median over this one's."""
+    """Milliseconds per call, timed in turns with the baseline; `ratio` is the baseline's median over this one's."""
 
     p50_ms: float
     p99_ms: float
@@ -58,7 +58,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
 class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table. `role` is `reference` for float engines that are only compared with.
 
-    The first row is the baseline, float32 on ONNX Runtime.
+    The first row is the baseline: float32 on ONNX Runtime, where that is at hand.
 
     Attributes:
         spare_depthwise: Depthwise convolutions were left in float too.
@@ -128,6 +128,7 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         engine, card: Paths of what was kept, empty where nothing was.
+        baseline: Library whose float32 engine all were compared with.
         release: What was measured on labelled frames when the model was shipped, for edgeseg's own models.
         int8_convs, total_convs: Convolutions with Q/DQ on input and weights, and all. What the library made of them
             stands in the engine's card under `execution`, where the library tells it.
@@ -165,5 +166,6 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     prefer: Prefer = "balanced"
     warnings: tuple[str, ...]
     device: str
+    baseline: str = "onnxruntime"
     release: dict[str, Any] = {}
     seconds: float

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeseg.build.calibrate import Calibration
-from edgeseg.build.engine_graph import Quantization
+from edgeseg.build.calibration import Calibration
 from edgeseg.build.gate import GateFrames
+from edgeseg.build.graph_facts import Quantization
 from edgeseg.build.report import CalibratorRow
 from edgeseg.card import Dialect, Upsample
 from edgeseg.errors import UsageError

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgeseg.backends.tensorrt.calibration import cache_header, calibration_cache
 from edgeseg.backends.tensorrt.trtexec import trtexec_line
 from edgeseg.build.calibrate import calibrate_and_watch
 from edgeseg.build.engine_graph import count_convs
@@ -18,7 +19,7 @@ from edgeseg.card import Dialect
 from edgeseg.data.calibration import open_frames
 from edgeseg.files import write_bytes
 from edgeseg.graph.io import graph_sha256, require_card, save_graph
-from edgeseg.quantize.calibration_cache import cache_header, calibration_cache
+from edgeseg.quantize.calibration_cache import cache_entries
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.equalize import equalize
 from edgeseg.quantize.lint import Finding, lint_tensorrt
@@ -143,10 +144,10 @@ def write_calibration_cache(recipe: BuildRecipe, ranges_file: Path, version: str
     # The cache goes with the very weights that TensorRT gets.
     float_graph = equalize(prepared, int8.equalization)
     plain = msgspec.structs.replace(int8, equalization={}, equalized=False)
-    content = calibration_cache(float_graph, ranges, plain, version)
+    entries = cache_entries(float_graph, ranges, plain)
     graph, engine = out.with_suffix(".onnx"), out.with_suffix(".engine")
     save_graph(float_graph, graph)
-    write_bytes(out, content)
+    write_bytes(out, calibration_cache(entries, version))
     line = trtexec_line(str(graph), str(engine), recipe.tensorrt, typed=False, int8=True, half=True, cache=str(out))
     return CacheReport(
         cache=str(out),
@@ -154,7 +155,7 @@ def write_calibration_cache(recipe: BuildRecipe, ranges_file: Path, version: str
         tensorrt=header.split("-")[1],
         ranges_sha256=ranges.sha256(),
         calibrator=int8.calibrator,
-        tensors=content.count(b"\n") - 1,
+        tensors=entries.count(b"\n"),
         trtexec=line,
         warnings=(warning,) if warning else (),
     )

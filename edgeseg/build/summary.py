@@ -58,6 +58,7 @@ def summarize(
         prefer=recipe.prefer,
         warnings=_warnings(pick, trials, recipe),
         device=inference_device(),
+        baseline=next(one.built.candidate.backend.name for one in trials if one.built.candidate.is_baseline),
         release=card.measured.get("release", {}),
         seconds=0.0,
     )

@@ -1,4 +1,4 @@
-"""Engines on trial: gated against float32 on ONNX Runtime, then timed in turns."""
+"""Engines on trial: gated against float32, then timed in turns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from edgeseg.backends import Session
 from edgeseg.build.candidates import Built
-from edgeseg.build.gate import GateFrames, Judge, verdict_of
+from edgeseg.build.gate import GateFrames, verdict_of
+from edgeseg.build.judge import Judge
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Gate, Speed, Verdict
 from edgeseg.device.cuda import CudaError
@@ -20,7 +22,7 @@ from edgeseg.timing import Latency, latency, time_in_turns
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Judged", "Trial", "judge_engine", "open_judge", "time_all"]
+__all__ = ["Judged", "Trial", "judge_engine", "time_all"]
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,8 @@ class Trial(Judged):
         return (self.speed.ratio or 0.0) if self.speed is not None else 0.0
 
 
-def open_judge(baseline: Built, frames: GateFrames, recipe: BuildRecipe) -> Judge:
-    """The judge who knows the baseline's answers to the gate's frames."""
-    backend = baseline.candidate.backend
-    with backend.load(baseline.engine) as session, backend.load(baseline.engine, "logits") as logits:
-        return Judge(frames, session, logits, counting_share=recipe.min_class_share / 100)
-
-
 def judge_engine(judge: Judge, built: Built, recipe: BuildRecipe) -> Judged:
-    """Gate one engine against the baseline; one that can't run here stays unmeasured."""
+    """Gate one engine against float; one that can't run here stays unmeasured."""
     backend = built.candidate.backend
     if obstacle := backend.obstacle():
         why = f"{backend.name} can't run here: {obstacle}"
@@ -78,10 +73,10 @@ def time_all(
     seconds: float,
     on_round: Callable[[float], None] = lambda _: None,
 ) -> list[Trial]:
-    """Time all engines in turns.
+    """Time all engines that run here in turns.
 
     Args:
-        judged: The baseline among them.
+        judged: The baseline among them, which the others are compared with where it runs.
         frames: The first of them is what every engine is timed on.
         stack: Closes the sessions.
         seconds: Of timing together.
@@ -90,8 +85,9 @@ def time_all(
     opened = [(one, _open(one, stack)) for one in judged if one.runs]
     running = [one for one, session in opened if session is not None]
     sessions = [session for _, session in opened if session is not None]
-    times = _time(sessions, frames, seconds, on_round)
-    baseline = next(own for one, own in zip(running, times, strict=True) if one.built.candidate.is_baseline)
+    times = _time(sessions, frames, seconds, on_round) if sessions else []
+    timed = zip(running, times, strict=True)
+    baseline = next((own for one, own in timed if one.built.candidate.is_baseline), None)
     found = {
         id(one): (session, _speed(own, baseline)) for one, session, own in zip(running, sessions, times, strict=True)
     }
@@ -121,11 +117,8 @@ def _time(
     return [latency(samples) for samples in time_in_turns(runs, seconds=seconds, on_round=on_round).values()]
 
 
-def _speed(own: Latency, baseline: Latency) -> Speed:
-    return Speed(
-        p50_ms=own.p50_ms,
-        p99_ms=own.p99_ms,
-        fps=own.fps,
-        float_p50_ms=baseline.p50_ms,
-        ratio=baseline.p50_ms / own.p50_ms,
-    )
+def _speed(own: Latency, baseline: Latency | None) -> Speed:
+    speed = Speed(p50_ms=own.p50_ms, p99_ms=own.p99_ms, fps=own.fps)
+    if baseline is None:
+        return speed
+    return msgspec.structs.replace(speed, float_p50_ms=baseline.p50_ms, ratio=baseline.p50_ms / own.p50_ms)

@@ -27,6 +27,7 @@ COMMANDS = {
     "quantize": "edgeseg.cli.quantize:quantize",
     "sensitivity": "edgeseg.cli.sensitivity:sensitivity",
     "build": "edgeseg.cli.build:build",
+    "pack": "edgeseg.cli.pack:pack",
     "inspect": "edgeseg.cli.inspect:inspect",
     "compare": "edgeseg.cli.compare:compare",
     "eval": "edgeseg.cli.eval:eval_",

@@ -10,7 +10,7 @@ import click
 from edgeseg.build.recipe import PREFERENCES
 from edgeseg.cli.build_tables import last_line, print_build_tables, release_line, small_classes_line
 from edgeseg.cli.native import tensorrt_changes, tensorrt_options
-from edgeseg.cli.options import UPSAMPLE, model_options, recipe_fields
+from edgeseg.cli.options import UPSAMPLE, gate_options, model_options, quantization_options, recipe_fields
 from edgeseg.cli.report import json_option, print_json, progress, say
 from edgeseg.errors import GateFailed
 
@@ -32,6 +32,7 @@ Examples:
   edgeseg build --int8 --per-tensor --calib camvid-train --data camvid
   edgeseg build --int8 --backend tensorrt --workspace 512 --optimization-level 5
   edgeseg build --recipe cpu
+  edgeseg build street.bundle
 """
 )
 @click.argument("model", required=False)
@@ -41,44 +42,8 @@ Examples:
 @click.option("--int8", is_flag=True, help="An INT8 engine, gated against float. The default.")
 @click.option("--backend", metavar="NAME|auto", help="Engine library; auto tries all that are installed.")
 @click.option("--upsample", type=UPSAMPLE, help="Size at which the best class is picked.")
-@click.option(
-    "--calib",
-    metavar="SOURCE",
-    help="Frames to measure ranges on: folder, list, video, calibration set; every fifth is held out to choose by.",
-)
-@click.option(
-    "--calib-frames", type=click.IntRange(1), help="At most so many; every fifth of them is held out.  [default: 100]"
-)
-@click.option(
-    "--calibrator",
-    metavar="NAME",
-    help="minmax, percentile:99.9, entropy, mse; or auto.  [default: the model's own recipe, else minmax]",
-)
-@click.option("--per-tensor", is_flag=True, help="One scale for all weights of an operator.")
-@click.option("--keep-float", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated.")
-@click.option("--data", metavar="DIR", help="Labelled frames to gate on: images/ with masks/ or labels/, 255 void.")
-@click.option("--frames", metavar="SOURCE", help="Frames without labels to gate on: folder, list, video.")
-@click.option("--gate-frames", type=click.IntRange(1), help="At most so many.  [default: all with labels, else 100]")
-@click.option("--max-drop", type=float, metavar="POINTS", help="Largest drop of mIoU; needs --data.  [default: 0.5]")
-@click.option("--max-class-drop", type=float, metavar="POINTS", help="Of one class; needs --data.  [default: 2.0]")
-@click.option(
-    "--min-agreement",
-    type=click.FloatRange(0, 100),
-    metavar="PERCENT",
-    help="Confident pixels that must have float's class, without labels.  [default: 96]",
-)
-@click.option(
-    "--min-class-iou",
-    type=click.FloatRange(0, 100),
-    metavar="POINTS",
-    help="IoU against float of each class, without labels.  [default: 80]",
-)
-@click.option(
-    "--min-class-share",
-    type=click.FloatRange(0, 100, max_open=True),
-    metavar="PERCENT",
-    help="Classes with less of the pixels are reported and do not gate.  [default: 1]",
-)
+@quantization_options
+@gate_options
 @click.option("--even-if-slower", is_flag=True, help="Keep INT8 though a float engine is as fast here.")
 @click.option("--no-repair", is_flag=True, help="Let a gate that fails be the end.")
 @click.option(
@@ -99,8 +64,8 @@ Examples:
 def build(recipe: str | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """Build an engine from MODEL, measure it, and keep the one that passes the gate and is preferred.
 
-    MODEL is a name of edgeseg models, an .onnx file of any segmentation network, or a checkpoint; without it
-    the default network. What was kept before stays whole until another engine has passed.
+    MODEL is a name of edgeseg models, an .onnx file of any segmentation network, a checkpoint, or a bundle of edgeseg
+    pack; without it the default network. What was kept before stays whole until another engine has passed.
 
     Where no INT8 engine passes on --data or --frames, its graph is repaired: another calibrator, channels brought
     to like magnitudes, corrected biases, then the most sensitive blocks back to float. Where none passes then, the

@@ -141,7 +141,7 @@ def last_line(report: BuildReport) -> str:
     after = f"Next: edgeseg run VIDEO, or edgeseg eval {report.engine} --data DIR"
     if speed is None:
         after = "Next: take it and the files beside it to the machine that can run it; edgeseg run measures it there."
-    ratio = f", {speed.ratio:.2f} times as fast as float on ONNX Runtime" if speed and speed.ratio else ""
+    ratio = f", {speed.ratio:.2f} times as fast as float on {report.baseline}" if speed and speed.ratio else ""
     return (
         f"Kept {report.engine}\n"
         f"{report.backend} {report.precision} {report.dialect}: {judged}{ratio}. {report.seconds:.0f} s.\n{after}"

@@ -24,8 +24,8 @@ __all__ = ["inspect"]
 def inspect(artefact: str, layers: bool, as_json: bool) -> None:
     """Tell what ARTEFACT is: its card, what it was made from, what was measured, and what its graph holds.
 
-    ARTEFACT is the path of an engine, an .onnx graph, .ranges.npz or .safetensors, or the name of a shipped model or
-    of an engine that was built.
+    ARTEFACT is the path of an engine, an .onnx graph, .ranges.npz, .safetensors or .bundle, or the name of a shipped
+    model or of an engine that was built.
 
     \b
     Examples:
@@ -89,6 +89,8 @@ def _plain_facts(found: Inspection) -> Iterator[dict[str, Any]]:
         yield msgspec.to_builtins(found.ranges)
     if found.training is not None:
         yield found.training
+    if found.bundle is not None:
+        yield msgspec.to_builtins(found.bundle)
 
 
 def _flat(facts: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

@@ -11,8 +11,10 @@ import click
 __all__ = [
     "UPSAMPLE",
     "assignment",
+    "gate_options",
     "model_options",
     "percentiles",
+    "quantization_options",
     "recipe_fields",
     "size",
     "triple",
@@ -85,9 +87,73 @@ _MODEL = (
 )
 
 
+_QUANTIZATION = (
+    click.option(
+        "--calib",
+        metavar="SOURCE",
+        help="Frames to measure ranges on: folder, list, video, calibration set; every fifth is held out to choose by.",
+    ),
+    click.option(
+        "--calib-frames",
+        type=click.IntRange(1),
+        help="At most so many; every fifth of them is held out.  [default: 100]",
+    ),
+    click.option(
+        "--calibrator",
+        metavar="NAME",
+        help="minmax, percentile:99.9, entropy, mse; or auto.  [default: the model's own recipe, else minmax]",
+    ),
+    click.option("--per-tensor", is_flag=True, help="One scale for all weights of an operator."),
+    click.option("--keep-float", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated."),
+)
+_GATE = (
+    click.option("--data", metavar="DIR", help="Labelled frames to gate on: images/ with masks/ or labels/, 255 void."),
+    click.option("--frames", metavar="SOURCE", help="Frames without labels to gate on: folder, list, video."),
+    click.option(
+        "--gate-frames", type=click.IntRange(1), help="At most so many.  [default: all with labels, else 100]"
+    ),
+    click.option(
+        "--max-drop", type=float, metavar="POINTS", help="Largest drop of mIoU; needs --data.  [default: 0.5]"
+    ),
+    click.option("--max-class-drop", type=float, metavar="POINTS", help="Of one class; needs --data.  [default: 2.0]"),
+    click.option(
+        "--min-agreement",
+        type=click.FloatRange(0, 100),
+        metavar="PERCENT",
+        help="Confident pixels that must have float's class, without labels.  [default: 96]",
+    ),
+    click.option(
+        "--min-class-iou",
+        type=click.FloatRange(0, 100),
+        metavar="POINTS",
+        help="IoU against float of each class, without labels.  [default: 80]",
+    ),
+    click.option(
+        "--min-class-share",
+        type=click.FloatRange(0, 100, max_open=True),
+        metavar="PERCENT",
+        help="Classes with less of the pixels are reported and do not gate.  [default: 1]",
+    ),
+)
+
+
 def model_options(command: Command) -> Command:
     """Give a command the options that say what a model is, as fields of a build recipe."""
     for option in reversed(_MODEL):
+        command = option(command)
+    return command
+
+
+def quantization_options(command: Command) -> Command:
+    """Give a command the options that say how INT8 comes about, as fields of a build recipe."""
+    for option in reversed(_QUANTIZATION):
+        command = option(command)
+    return command
+
+
+def gate_options(command: Command) -> Command:
+    """Give a command the options that say how engines are judged, as fields of a build recipe."""
+    for option in reversed(_GATE):
         command = option(command)
     return command
 

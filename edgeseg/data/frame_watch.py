@@ -9,8 +9,9 @@ import numpy as np
 
 from edgeseg.data.calibration import NamedFrame
 from edgeseg.data.likeness import Fault, Look, Looks, look_at
+from edgeseg.errors import UsageError
 
-__all__ = ["LEAST_DISTINCT", "Brightness", "Finding", "FrameWatch", "Level", "part"]
+__all__ = ["LEAST_DISTINCT", "Brightness", "Finding", "FrameWatch", "Level", "part", "refuse_blank"]
 
 Level = Literal["warning", "bad"]
 
@@ -188,3 +189,15 @@ class FrameWatch:
 
     def _named(self, places: tuple[int, ...]) -> tuple[str, ...]:
         return tuple(self.names[place] for place in places)
+
+
+def refuse_blank(watch: FrameWatch, source: str) -> None:
+    """Refuse frames of which none shows anything.
+
+    Raises:
+        UsageError: They are all black, overexposed or without contrast.
+    """
+    if not watch.distinct:
+        raise UsageError(
+            f"None of the {len(watch)} frames of {source} shows anything.", hint=" ".join(watch.warnings())
+        )

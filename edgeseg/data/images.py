@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
 from edgeseg.errors import EdgesegError, UsageError
 from edgeseg.labels import VOID
@@ -55,6 +54,8 @@ def read_mask(path: Path, num_classes: int) -> npt.NDArray[np.uint8]:
         EdgesegError: The file is missing or no image.
         UsageError: It is not single-channel, or holds ids that are no class.
     """
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(path) as image:
             if image.mode not in ("L", "P", "1"):

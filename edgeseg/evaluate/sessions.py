@@ -10,13 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.backends import Session
+from edgeseg.card import Card
 from edgeseg.data.resize import frame_for_card, restore_class_map, shown_window
 from edgeseg.errors import UsageError
 from edgeseg.evaluate.agreement import CONFIDENT, Agreement, confidence_margin
 from edgeseg.evaluate.confusion import ConfusionMatrix
 from edgeseg.labels import VOID
 
-__all__ = ["class_maps", "confident_pixels", "evaluate_frames", "evaluate_session", "measure_agreement"]
+__all__ = [
+    "class_maps",
+    "confident_pixels",
+    "evaluate_answer",
+    "evaluate_frames",
+    "evaluate_session",
+    "measure_agreement",
+]
 
 T = TypeVar("T")
 
@@ -40,12 +48,25 @@ def evaluate_frames(session: Session, frames: Iterable[tuple[UInt8, UInt8]]) -> 
     Raises:
         UsageError: Frame and label differ in size, or a label is no class of the session's card.
     """
-    resize = session.card.preprocess.resize
     for (_, label), answer in _answers(session, frames, lambda pair: pair[0]):
-        restored = restore_class_map(answer, (label.shape[0], label.shape[1]), resize)
-        matrix = ConfusionMatrix.empty(session.card.num_classes)
-        matrix.update(restored, np.where(restored == VOID, np.uint8(VOID), label))
-        yield matrix
+        yield evaluate_answer(answer, label, session.card)
+
+
+def evaluate_answer(class_map: UInt8, label: UInt8, card: Card) -> ConfusionMatrix:
+    """The confusion matrix of one class map, at the label's resolution.
+
+    Args:
+        class_map: `(h, w)` uint8, at the network's size.
+        label: `(H, W)` uint8, 255 where void.
+        card: Of the engine that gave it.
+
+    Raises:
+        UsageError: A label is no class of the card.
+    """
+    restored = restore_class_map(class_map, (label.shape[0], label.shape[1]), card.preprocess.resize)
+    matrix = ConfusionMatrix.empty(card.num_classes)
+    matrix.update(restored, np.where(restored == VOID, np.uint8(VOID), label))
+    return matrix
 
 
 def measure_agreement(reference: Session, logits: Session, other: Session, frames: Iterable[UInt8]) -> Agreement:

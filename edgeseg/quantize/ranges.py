@@ -8,17 +8,18 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
 from edgeseg.errors import ModelFileError
 from edgeseg.files import atomic_path
-from edgeseg.graph.io import weights_sha256
 from edgeseg.quantize.histogram import BINS, TensorRange
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 __all__ = ["Ranges", "check_ranges", "load_ranges", "save_ranges", "size_hw"]
 
@@ -181,6 +182,8 @@ def check_ranges(ranges: Ranges, prepared: ir.Model) -> str:
     Raises:
         ModelFileError: They belong to other weights.
     """
+    from edgeseg.graph.io import weights_sha256
+
     own = weights_sha256(prepared)
     if ranges.weights_sha256 != own:
         raise ModelFileError(

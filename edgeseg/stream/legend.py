@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
 
 from edgeseg.labels import LabelSet
 
@@ -95,6 +94,8 @@ class Legend:
 
 def _make_chips(labels: LabelSet, height: int) -> list[_Chip]:
     """The names in a size that can be read in a picture of that height."""
+    from PIL import ImageFont
+
     size = min(30, max(11, round(height / 38)))
     font = ImageFont.load_default(size)
     return [
@@ -104,6 +105,8 @@ def _make_chips(labels: LabelSet, height: int) -> list[_Chip]:
 
 
 def _make_chip(name: str, colour: tuple[int, int, int], font: Any, height: int) -> _Chip:
+    from PIL import Image, ImageDraw
+
     pad = max(2, height // 5)
     swatch = height - 2 * pad
     width = round(font.getlength(name)) + swatch + 3 * pad + 1

@@ -9,7 +9,6 @@ from typing import Literal, Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from edgeseg.card import Resize
 from edgeseg.data.resize import resize_frame
@@ -237,6 +236,8 @@ class ClassMapFolder:
         """See `Sink.write`."""
         path = self._folder / f"{captured.name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
+        from PIL import Image
+
         image = Image.fromarray(picture)
         image.putpalette(self._palette)
         image.save(path, compress_level=1)

@@ -17,7 +17,8 @@ import numpy as np
 
 from edgeseg.backends import Engine, open_backend
 from edgeseg.build.candidates import Candidate, build_candidate
-from edgeseg.build.engine_graph import Quantization
+from edgeseg.build.engine_graph import MadeGraphs
+from edgeseg.build.graph_facts import Quantization
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.quantizations import first_recipe
 from edgeseg.build.recipe import BuildRecipe
@@ -48,7 +49,7 @@ def write_engines(folder: Path, size_hw: tuple[int, int]) -> Engine:
         if dialect != "float":
             how = Quantization(first_recipe(recipe, require_card(prepared), dialect), ranges)
         candidate = Candidate(backend, "int8" if how else "fp32", dialect, "candidate")
-        path = build_candidate(candidate, prepared, how, recipe, folder).engine.path
+        path = build_candidate(candidate, MadeGraphs(prepared, recipe.upsample), how, recipe, folder).engine.path
         card_path(path).rename(card_path(folder / f"{dialect}.onnx"))
         path.rename(folder / f"{dialect}.onnx")
         path.parent.rmdir()

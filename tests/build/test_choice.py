@@ -12,7 +12,7 @@ pytest.importorskip("onnxruntime")
 from edgeseg.backends import Engine
 from edgeseg.build.candidates import Built, Candidate
 from edgeseg.build.choice import by_speed, pick_best
-from edgeseg.build.engine_graph import Quantization
+from edgeseg.build.graph_facts import Quantization
 from edgeseg.build.recipe import PREFERENCES, BuildRecipe
 from edgeseg.build.report import Gate, Speed, Verdict
 from edgeseg.build.trial import Trial

@@ -19,6 +19,7 @@ import onnxruntime
 from edgeseg.backends import BACKENDS, open_backend
 from edgeseg.backends.base import Engine
 from edgeseg.build.candidates import Candidate, build_candidate
+from edgeseg.build.engine_graph import MadeGraphs
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Card
@@ -82,7 +83,7 @@ def test_all_that_is_shipped_is_tested() -> None:
 
 def float_engine(prepared: ir.Model, name: str, folder: Path) -> Engine:
     candidate = Candidate(runnable(name), "fp32", "float", "candidate")
-    return build_candidate(candidate, prepared, None, BuildRecipe(upsample="full"), folder).engine
+    return build_candidate(candidate, MadeGraphs(prepared, "full"), None, BuildRecipe(), folder).engine
 
 
 @pytest.mark.parametrize("source", ["camvid", "demo://bikes"])

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("onnxruntime")
 
+from edgeseg.backends.tensorrt.calibration import cache_header, calibration_cache
 from edgeseg.card import Int8Recipe
 from edgeseg.errors import UsageError
-from edgeseg.quantize.calibration_cache import cache_header, calibration_cache
+from edgeseg.quantize.calibration_cache import cache_entries
 from edgeseg.quantize.ranges import Ranges
 from tests.quantize.tiny import prepared, ranges
 
@@ -58,13 +59,14 @@ def test_a_version_that_reads_no_cache_is_refused(version: str) -> None:
 
 
 def test_it_is_the_golden_file() -> None:
-    assert calibration_cache(prepared(), known_ranges(), Int8Recipe(), "8.6.1") == GOLDEN.read_bytes()
+    assert calibration_cache(cache_entries(prepared(), known_ranges(), Int8Recipe()), "8.6.1") == GOLDEN.read_bytes()
 
 
 def test_every_tensor_of_the_graph_has_a_line() -> None:
     graph = prepared().graph
     values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
-    assert set(scales_of(calibration_cache(prepared(), ranges(), Int8Recipe(), "10.3.0"))) == {v.name for v in values}
+    cache = calibration_cache(cache_entries(prepared(), ranges(), Int8Recipe()), "10.3.0")
+    assert set(scales_of(cache)) == {v.name for v in values}
 
 
 def test_a_scale_is_the_largest_magnitude_over_127() -> None:

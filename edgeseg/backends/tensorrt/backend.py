@@ -8,13 +8,14 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edgeseg.backends.base import REBUILD, Backend, Engine, EngineOptions
+from edgeseg.backends.form import GraphForm
 from edgeseg.backends.session import Output, Session
 from edgeseg.backends.tensorrt.layers import layers_path, types_read
 from edgeseg.backends.tensorrt.library import Name, open_library
@@ -22,7 +23,7 @@ from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.backends.tensorrt.parent import build_plan
 from edgeseg.backends.tensorrt.request import Answer, Request
 from edgeseg.backends.tensorrt.session import TensorRtSession
-from edgeseg.card import Card, Identity, Precision
+from edgeseg.card import Card, Identity, Precision, TailLayout
 from edgeseg.device.cuda import open_cuda
 from edgeseg.device.jetson import jetpack_version, l4t_version
 from edgeseg.errors import MissingDependency, ModelFileError, UsageError
@@ -52,6 +53,19 @@ class TensorRt(Backend):
 
     def version(self) -> str:
         return self._library.version
+
+    @classmethod
+    def forms(cls) -> tuple[GraphForm, ...]:
+        """See `Backend.forms`: from 10 on FP16 stands in the graph, and to 10.7 a DLA takes a calibration cache."""
+        tails: tuple[TailLayout, ...] = (cls.tail, "outside")
+        found = []
+        for tail in tails:
+            plain = GraphForm(dialect="float", head=cls.head, tail=tail)
+            int8 = msgspec.structs.replace(plain, dialect="s8-sym")
+            typed = [msgspec.structs.replace(one, half=half) for one in (plain, int8) for half in (False, True)]
+            spared = [msgspec.structs.replace(int8, half=half, spare_depthwise=True) for half in (False, True)]
+            found += [*typed, *spared, msgspec.structs.replace(int8, cache=True)]
+        return tuple(found)
 
     def obstacle(self) -> str:
         """See `Backend.obstacle`."""
@@ -94,16 +108,20 @@ class TensorRt(Backend):
         out: Path,
         options: EngineOptions,
         on_progress: Callable[[float, str], None] = lambda *_: None,
+        card: Card | None = None,
     ) -> Engine:
-        """See `Backend.build`. It happens in a process of its own, and what became of each layer is kept beside it."""
-        from edgeseg.backends.onnx_file import read_frame_graph
+        """See `Backend.build`. It happens in a process of its own, and what became of each layer is kept beside it.
 
+        Given the graph's card, it needs no onnx.
+        """
         self._check_options(options)
-        model, card = read_frame_graph(graph, ends=("class_map", "logits"))
+        if card is None:
+            from edgeseg.backends.onnx_file import read_frame_graph
+
+            _, card = read_frame_graph(graph, ends=("class_map", "logits"))
         self._check_dla(options, card)
         made_from = {**card.made_from, "engine_graph_file": sha256_file(graph)}
         card = msgspec.structs.replace(card, identity=self._identity(), made_from=made_from)
-        convolutions = [node.name for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
         with tempfile.TemporaryDirectory(prefix=".tensorrt-", dir=out.parent) as folder:
             own = Path(folder)
             request = Request(
@@ -130,7 +148,7 @@ class TensorRt(Backend):
                 Path(request.plan).read_bytes(),
                 card,
                 options,
-                _execution(options, answer, convolutions, typed=self.typed and options.calibration is None),
+                _execution(options, answer, typed=self.typed and options.calibration is None),
             )
 
     def load(self, engine: Engine, output: Output = "class_map") -> Session:
@@ -201,9 +219,9 @@ def _same_gpu(options: TensorRtOptions, built: Identity, here: Identity) -> bool
     return (built.gpu, built.compute_capability) == (here.gpu, here.compute_capability)
 
 
-def _execution(options: EngineOptions, answer: Answer, convolutions: Collection[str], *, typed: bool) -> dict[str, Any]:
+def _execution(options: EngineOptions, answer: Answer, *, typed: bool) -> dict[str, Any]:
     """What the library made of a graph; `convolutions` counts them by the type that they read."""
-    ran = Counter(types_read(answer.layers, convolutions).values())
+    ran = Counter(types_read(answer.layers, answer.convolutions).values())
     return {
         "precision": options.precision,
         "layers": len(answer.layers),

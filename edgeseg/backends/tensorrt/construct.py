@@ -46,7 +46,7 @@ def _construct(library: Library, request: Request, logger: Any, tell: Tell) -> A
     if not parser.parse_from_file(request.graph):
         refused = tuple(_refused(parser.get_error(index)) for index in range(parser.num_errors))
         return Failure("parse", "; ".join(logger.errors[-3:]), refused=refused)
-    _mark_logits(network)
+    convolutions = _look_through(library, network)
     config = _config(library, builder, request)
     if request.calibration:
         config.int8_calibrator = _calibrator(library, Path(request.calibration).read_bytes())
@@ -62,15 +62,17 @@ def _construct(library: Library, request: Request, logger: Any, tell: Tell) -> A
     with open(request.log, encoding="utf-8") as log:
         layers = _inspected(library, request, logger, bytes(plan)) or tuple(layers_of_log(log))
     warnings = tuple(dict.fromkeys(logger.warnings))
-    return Answer(library.version, time.monotonic() - started, layers, fallback, warnings)
+    return Answer(library.version, time.monotonic() - started, layers, convolutions, fallback, warnings)
 
 
-def _mark_logits(network: trt.INetworkDefinition) -> None:
-    """Have the engine give the logits too, which the parser made on the way to the class map."""
-    layers = (network.get_layer(index) for index in range(network.num_layers))
+def _look_through(library: Library, network: trt.INetworkDefinition) -> tuple[str, ...]:
+    """Have the engine give the logits too, which are made on the way to the class map; names of the convolutions."""
+    kinds = (library.module.LayerType.CONVOLUTION, library.module.LayerType.DECONVOLUTION)
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
     for output in (layer.get_output(index) for layer in layers for index in range(layer.num_outputs)):
         if output.name == LOGITS and not output.is_network_output:
             network.mark_output(output)
+    return tuple(layer.name for layer in layers if layer.type in kinds)
 
 
 def _network_flags(library: Library, request: Request) -> int:

@@ -64,11 +64,17 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """What was built. `fallback` names the layers that a DLA leaves to the GPU."""
+    """What was built.
+
+    Attributes:
+        convolutions: Names of the network's.
+        fallback: Names of the layers that a DLA leaves to the GPU.
+    """
 
     version: str
     seconds: float
     layers: tuple[Layer, ...]
+    convolutions: tuple[str, ...]
     fallback: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -16,7 +16,8 @@ import onnx_ir as ir
 from edgeseg.backends import Backend
 from edgeseg.backends.tensorrt.layers import Layer, read_layers
 from edgeseg.build.candidates import Built, Candidate, build_candidate
-from edgeseg.build.engine_graph import Quantization, count_convs, depthwise_convs
+from edgeseg.build.engine_graph import MadeGraphs, count_convs, depthwise_convs
+from edgeseg.build.graph_facts import Quantization
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Int8Recipe
@@ -60,7 +61,7 @@ def build(
 ) -> tuple[Built, tuple[Layer, ...]]:
     dialect = "s8-sym" if how else "float"
     candidate = Candidate(backend, precision, dialect, "candidate", spare)  # type: ignore[arg-type]
-    built = build_candidate(candidate, prepared, how, BuildRecipe(), folder)
+    built = build_candidate(candidate, MadeGraphs(prepared, "half"), how, BuildRecipe(), folder)
     return built, read_layers(built.engine.path)
 
 
