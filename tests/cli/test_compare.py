@@ -245,10 +245,10 @@ def test_a_disk_that_is_full_leaves_the_folder_as_it_was(tmp_path: Path, capsys:
 def test_ctrl_c_leaves_the_folder_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edgeseg.bench import worst
+    from edgeseg.bench import strips
 
     assert main(report(tmp_path)) == 0
-    before, draw, drawn = state(tmp_path), worst.draw_strip, []
+    before, draw, drawn = state(tmp_path), strips.draw_strip, []
 
     def interrupted(*arguments: object) -> np.ndarray:
         drawn.append(arguments)
@@ -256,7 +256,7 @@ def test_ctrl_c_leaves_the_folder_as_it_was(
             raise KeyboardInterrupt
         return draw(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worst, "draw_strip", interrupted)
+    monkeypatch.setattr(strips, "draw_strip", interrupted)
     assert main(report(tmp_path, "--worst", "2")) == 130
     assert "Interrupted" in capsys.readouterr().err
     assert state(tmp_path) == before
