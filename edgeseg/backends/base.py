@@ -79,6 +79,7 @@ class Backend(ABC):
         typed: That precision has to stand in the graph.
         native: Its engines are machine code of one library version and GPU; only this machine's own are opened.
         own_tail: It can give class maps of a graph that ends with its logits.
+        frees_batch: Its engines take any number of frames from the fewest to the most that they were built for.
         spares_depthwise: INT8 is also tried with depthwise convolutions in float, which can be faster.
     """
 
@@ -90,6 +91,7 @@ class Backend(ABC):
     tail: TailLayout = "channels_first"
     rest: Precision = "fp32"
     typed: bool = False
+    frees_batch: bool = False
     spares_depthwise: bool = False
     native: bool = False
     own_tail: bool = False
@@ -103,9 +105,10 @@ class Backend(ABC):
         return ""
 
     @classmethod
-    def forms(cls) -> tuple[GraphForm, ...]:
-        """Every graph that this backend may want, on any machine."""
-        return tuple(GraphForm(dialect=dialect, head=cls.head, tail=cls.tail) for dialect in ("float", *cls.dialects))
+    def forms(cls, batch: tuple[int, int, int] | None) -> tuple[GraphForm, ...]:
+        """Every graph that this backend may want, on any machine; `batch` as in TensorRT's options."""
+        plain = GraphForm(dialect="float", head=cls.head, tail=cls.tail, batch=batch[1] if batch else 1)
+        return tuple(msgspec.structs.replace(plain, dialect=dialect) for dialect in ("float", *cls.dialects))
 
     def form(
         self, dialect: Dialect, options: EngineOptions, *, spare_depthwise: bool = False, own_tail: bool = False
@@ -119,6 +122,8 @@ class Backend(ABC):
             half=self.typed and options.precision == "fp16" and not by_cache,
             spare_depthwise=spare_depthwise,
             cache=by_cache,
+            batch=options.tensorrt.batch[1] if options.tensorrt.batch else 1,
+            free_batch=self.frees_batch and options.tensorrt.batch is not None,
         )
 
     def wants_cache(self, options: EngineOptions) -> bool:
@@ -155,14 +160,25 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def load(self, engine: Engine, output: Output = "class_map") -> Session:
+    def load(
+        self,
+        engine: Engine,
+        output: Output = "class_map",
+        *,
+        batch: int | None = None,
+        frame_hw: tuple[int, int] | None = None,
+    ) -> Session:
         """Open an engine.
 
         Args:
             engine: Built by this backend.
             output: What the session gives: class maps, or the logits that they are picked from.
+            batch: Frames at once; by default as many as its card says.
+            frame_hw: Height and width of the frames that the session is given, where it shall bring them to the
+                network's size itself.
 
         Raises:
+            UsageError: The engine takes another number of frames, or its library does not resize.
             EngineMismatch: The engine is another backend's, or this machine lacks its precision.
             ModelFileError: The library refuses the file.
         """
@@ -186,6 +202,18 @@ class Backend(ABC):
             )
         if misfit := self.misfit(card):
             raise EngineMismatch(misfit, hint="Build it anew from the graph beside it: --rebuild")
+
+    def _check_given(self, card: Card, batch: int | None, frame_hw: tuple[int, int] | None) -> None:
+        """Refuse frames that an engine of fixed batch and size can't be given."""
+        if batch not in (None, card.batch):
+            raise UsageError(
+                f"The engine {card.model} takes {card.batch} frames at a time, not {batch}.",
+                hint="TensorRT's can take several numbers: edgeseg build --backend tensorrt --batch 1,4,8",
+            )
+        if frame_hw not in (None, card.size_hw):
+            raise UsageError(
+                f"{self.name} does not resize frames.", hint="Let the processor do it: leave out --gpu-resize."
+            )
 
     def _keep(self, out: Path, content: bytes, card: Card, options: EngineOptions, execution: dict[str, Any]) -> Engine:
         """Write an engine and its card, which is the graph's own with what building added."""

@@ -44,9 +44,17 @@ class Fake(Backend):
         _, own = read_frame_graph(graph)
         return self._keep(out, sha256_file(graph).encode() + b"\n", card or own, options, EXECUTION)
 
-    def load(self, engine: Engine, output: Output = "class_map") -> FakeSession:
+    def load(
+        self,
+        engine: Engine,
+        output: Output = "class_map",
+        *,
+        batch: int | None = None,
+        frame_hw: tuple[int, int] | None = None,
+    ) -> FakeSession:
         """See `Backend.load`. The logits have the frames' size."""
         self._check_engine(engine)
+        self._check_given(engine.card, batch, frame_hw)
         return FakeSession(engine.card, output)
 
 

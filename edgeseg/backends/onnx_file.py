@@ -68,9 +68,17 @@ class OnnxFileBackend(Backend):
         content = model.SerializeToString(deterministic=True)
         return self._keep(out, content, card, options, session.execution)
 
-    def load(self, engine: Engine, output: Output = "class_map") -> Session:
+    def load(
+        self,
+        engine: Engine,
+        output: Output = "class_map",
+        *,
+        batch: int | None = None,
+        frame_hw: tuple[int, int] | None = None,
+    ) -> Session:
         """See `Backend.load`. For `logits` the graph ends there, so that the rest isn't computed."""
         self._check_engine(engine)
+        self._check_given(engine.card, batch, frame_hw)
         refuse_outside_data(engine.path, embedded=True)
         model = onnx.load(engine.path, format="protobuf", load_external_data=False)
         check_frame_graph(model)
@@ -80,12 +88,15 @@ class OnnxFileBackend(Backend):
         return self._open(model, engine.card, output)
 
 
-def read_frame_graph(path: Path, *, ends: Collection[str] = ("class_map",)) -> tuple[onnx.ModelProto, Card]:
+def read_frame_graph(
+    path: Path, *, ends: Collection[str] = ("class_map",), free_batch: bool = False
+) -> tuple[onnx.ModelProto, Card]:
     """The graph in a file, with its weights in memory, and its card, taken out of it.
 
     Args:
         path: ONNX file.
         ends: Outputs of which it may have one.
+        free_batch: It may take any number of frames.
 
     Raises:
         ModelFileError: The file is damaged or has no card, or the graph does not take frames and give class maps.
@@ -97,14 +108,16 @@ def read_frame_graph(path: Path, *, ends: Collection[str] = ("class_map",)) -> t
         raise ModelFileError(f"{path} has no card.", hint="Give the model to edgeseg build, which makes one.")
     card = decode_card(properties.pop(KEY), where=str(path))
     onnx.helper.set_model_props(model, properties)
-    batch, height, width, channels = check_frame_graph(model, ends=ends)
+    batch, height, width, channels = check_frame_graph(model, ends=ends, free_batch=free_batch)
     if channels != len(card.preprocess.pixel_format):
         raise ModelFileError(f"{path} takes {channels} channels, but its card says {card.preprocess.pixel_format}.")
-    return model, msgspec.structs.replace(card, size_hw=(height, width), batch=batch)
+    return model, msgspec.structs.replace(card, size_hw=(height, width), batch=batch or card.batch)
 
 
-def check_frame_graph(model: onnx.ModelProto, *, ends: Collection[str] = ("class_map",)) -> Shape:
-    """Shape of the frames that a graph takes: `(N, H, W, channels)`.
+def check_frame_graph(
+    model: onnx.ModelProto, *, ends: Collection[str] = ("class_map",), free_batch: bool = False
+) -> Shape:
+    """Shape of the frames that a graph takes: `(N, H, W, channels)`, where N is 0 if it is free.
 
     Raises:
         ModelFileError: It does not go from uint8 `frame`, of fixed shape, to one of `ends` by way of `logits`.
@@ -116,7 +129,7 @@ def check_frame_graph(model: onnx.ModelProto, *, ends: Collection[str] = ("class
     shape = tuple(size.dim_value for size in types["frame"].shape.dim) if "frame" in types else ()
     inside = any("logits" in node.output for node in graph.node)
     fits = list(types) in [["frame", end] for end in ends] and uint8
-    if not (fits and len(shape) == 4 and all(shape) and inside):
+    if not (fits and len(shape) == 4 and all(shape[free_batch:]) and inside):
         raise ModelFileError(
             f"The graph goes from {_names(graph.input)} to {_names(graph.output)}; an engine needs uint8 'frame' "
             "(N, H, W, channels) of fixed size, uint8 'class_map', and a tensor 'logits' between.",

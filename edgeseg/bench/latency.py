@@ -61,7 +61,11 @@ def run_benchmark(
     settings = settings or Settings()
     load_before = os.getloadavg()[0]
     with ExitStack() as stack:
-        sessions = {name: stack.enter_context(load_session(engine)) for name, engine in engines.items()}
+        frame_hw = settings.camera_hw if settings.gpu_resize else None
+        sessions = {
+            name: stack.enter_context(load_session(engine, batch=settings.batch, frame_hw=frame_hw))
+            for name, engine in engines.items()
+        }
         warm_up, scored = _time(sessions, settings, on_progress)
         records = tuple(
             _engine(index, name, engines[name], sessions[name], scored, settings) for index, name in enumerate(engines)
@@ -127,7 +131,7 @@ def stages(session: Session, camera: npt.NDArray[np.uint8]) -> dict[str, Stage]:
 def _engine(
     index: int, name: str, engine: Engine, session: Session, samples_ns: Mapping[str, list[int]], settings: Settings
 ) -> EngineRecord:
-    card = engine.card
+    card = session.card
     times = {
         stage: timing(samples_ns[f"{index}.{stage}"], settings.percentiles, card.batch)
         for stage in (INFERENCE, WITH_RESIZE)
@@ -171,4 +175,6 @@ def _command(names: list[str], settings: Settings) -> str:
         "--camera": f"{height}x{width}",
         "--upsample": settings.upsample,
     }
-    return shlex.join(["edgeseg", "bench", *names, *(word for option in options.items() for word in option)])
+    options |= {"--batch": str(settings.batch)} if settings.batch is not None else {}
+    words = [word for option in options.items() for word in option] + ["--gpu-resize"] * settings.gpu_resize
+    return shlex.join(["edgeseg", "bench", *names, *words])

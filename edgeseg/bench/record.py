@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         percentiles: Of the latency, above 0 and below 100.
         camera_hw: Height and width of the frame that is resized for the engine.
         upsample: Of engines that are built of graphs for this benchmark.
+        batch: Frames at once; None is what each engine was built for.
+        gpu_resize: The engines resize the camera's frame themselves.
     """
 
     warm_up_ms: Annotated[float, msgspec.Meta(ge=0)] = 2000.0
@@ -51,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     percentiles: tuple[Percentile, ...] = (50.0, 90.0, 99.0)
     camera_hw: tuple[Count, Count] = (720, 1280)
     upsample: Upsample = "half"
+    batch: Count | None = None
+    gpu_resize: bool = False
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from edgeseg.bench.explain import Answered, FrameFigures, changes
-from edgeseg.data.resize import Window
 from edgeseg.labels import VOID, LabelSet
+from edgeseg.windows import Window
 
 __all__ = ["BOTH_WRONG", "GAINED", "LOST", "WIDTH", "Layout", "draw_strip"]
 

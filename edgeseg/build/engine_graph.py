@@ -12,6 +12,7 @@ from edgeseg.backends.form import GraphForm
 from edgeseg.build.graph_facts import GraphFacts, Quantization
 from edgeseg.card import Int8Recipe, Upsample
 from edgeseg.graph.attach import HEAD_LARGEST, attach_head_and_tail
+from edgeseg.graph.batch import set_batch
 from edgeseg.graph.half_precision import type_in_half
 from edgeseg.graph.io import graph_sha256, require_card, save_graph
 from edgeseg.quantize.calibration_cache import cache_entries
@@ -65,7 +66,9 @@ def make_engine_graph(
         followed = _spared(recipe, prepared) if form.spare_depthwise else recipe
         graph = quantize_onnx(prepared, quantization.ranges, dialect=form.dialect, recipe=followed)
     whole = attach_head_and_tail(graph, head=form.head, tail=form.tail, upsample=upsample)
-    card = require_card(whole)
+    if (form.batch, form.free_batch) != (1, False):
+        whole = set_batch(whole, None if form.free_batch else form.batch)
+    card = msgspec.structs.replace(require_card(whole), batch=form.batch)
     quantized, total, floats = count_convs(whole)
     if form.cache:
         quantized, floats = tuple(node.name or "" for node in whole.graph if node.op_type in CONVS), ()

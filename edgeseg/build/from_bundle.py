@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.backends.form import GraphForm
+from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.build.bundle import Bundle, graph_name
 from edgeseg.build.calibration import Calibration
 from edgeseg.build.gate import GateFrames, check_limits, gate_frames
@@ -120,9 +121,21 @@ def _merged(recipe: BuildRecipe, packed: BuildRecipe) -> BuildRecipe:
             f"{recipe.model} is packed; {', '.join(settled)} can't be changed any more.",
             hint="Pack it anew where its model lies: edgeseg pack MODEL " + " ".join(settled),
         )
-    left = {*OWN, *asked, *(OF_THE_GATE if asked & {"data", "frames"} else ())}
+    left = {*OWN, *asked, "tensorrt", *(OF_THE_GATE if asked & {"data", "frames"} else ())}
     taken = {name: getattr(packed, name) for name in recipe.__struct_fields__ if name not in left}
-    return msgspec.structs.replace(recipe, **taken)
+    return msgspec.structs.replace(recipe, **taken, tensorrt=_tensorrt(recipe, packed.tensorrt))
+
+
+def _tensorrt(recipe: BuildRecipe, packed: TensorRtOptions) -> TensorRtOptions:
+    asked, plain = recipe.tensorrt, TensorRtOptions()
+    if asked.batch not in (None, packed.batch):
+        raise UsageError(
+            f"{recipe.model} is packed for {packed.batch or 'one frame'} at a time; --batch can't be changed any more.",
+            hint="Pack it anew where its model lies: edgeseg pack MODEL --batch",
+        )
+    names = asked.__struct_fields__
+    taken = {name: getattr(packed, name) for name in names if getattr(asked, name) == getattr(plain, name)}
+    return msgspec.structs.replace(asked, **taken)
 
 
 def _quantizations(bundle: Bundle) -> dict[Dialect, Quantization]:

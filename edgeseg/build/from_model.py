@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from edgeseg.build.calibrate import calibrate
 from edgeseg.build.engine_graph import MadeGraphs
-from edgeseg.build.gate import gate_frames
+from edgeseg.build.gate import gate_frames, golden_frame
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.quantizations import first_quantizations
 from edgeseg.build.recipe import BuildRecipe
@@ -15,6 +15,7 @@ from edgeseg.build.search import search_frames
 from edgeseg.build.stock import OnProgress, Stock
 from edgeseg.card import Dialect
 from edgeseg.graph.io import require_card
+from edgeseg.graph.verify import verify_batch
 
 __all__ = ["stock_of_model"]
 
@@ -33,6 +34,8 @@ def stock_of_model(recipe: BuildRecipe, dialects: Collection[Dialect], on_progre
     on_progress(0.0, "read the model")
     model, prepared = open_prepared(recipe)
     card = require_card(prepared)
+    if recipe.tensorrt.batch is not None:
+        verify_batch(prepared, golden_frame(card))
     calibration = calibrate(recipe, model, prepared, lambda share, note: on_progress(0.1 + 0.65 * share, note))
     frames = gate_frames(recipe, card, calibration, shipped=model.shipped)
     quantizations, calibrators = first_quantizations(

@@ -160,6 +160,7 @@ def _command(engine: Engine) -> str:
         return f"onnxruntime_perf_test -e cpu -I -t 10 {path}"
     if card.identity is None:
         return ""
+    frame = (*card.fixed_size_hw, len(card.preprocess.pixel_format))
     return trtexec_line(
         str(graph_beside(engine.path)),
         f"{engine.path}.trtexec",
@@ -169,6 +170,7 @@ def _command(engine: Engine) -> str:
         int8=card.dialect != "float",
         half=card.float_precision == "fp16",
         cache=str(cache_beside(engine.path)) if cache_beside(engine.path).is_file() else "",
+        frame=frame,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +104,7 @@ def pack_model(recipe: BuildRecipe, out: Path | None = None, on_progress: OnProg
     started = time.perf_counter()
     _check(recipe, out)
     kinds = _backend_classes(recipe.backend)
-    forms = [form for form in _forms(kinds) if not form.cache or recipe.tensorrt.dla_core is not None]
+    forms = [form for form in _forms(kinds, recipe) if not form.cache or recipe.tensorrt.dla_core is not None]
     if recipe.precision != "int8":
         forms = [form for form in forms if form.dialect == "float"]
     dialects = dict.fromkeys(form.dialect for form in forms if form.dialect != "float")
@@ -116,14 +116,14 @@ def pack_model(recipe: BuildRecipe, out: Path | None = None, on_progress: OnProg
         manifest, judged = packer.pack(forms, list(dialects))
         on_progress(0.95, f"write {path}")
         write_bundle(path, manifest, packer.parts)
-    packed = {graph.form for graph in manifest.graphs}
+    wanting = {name for graph in manifest.graphs for name in _forms(kinds, recipe)[graph.form]}
     return PackReport(
         bundle=str(path),
         sha256=sha256_file(path),
         size_bytes=path.stat().st_size,
         model=stock.card.model,
         size_hw=(height, width),
-        backends=tuple(name for name, kind in kinds.items() if packed & set(kind.forms())),
+        backends=tuple(name for name in kinds if name in wanting),
         graphs=len(manifest.graphs),
         gate=manifest.gate.kind,
         frames=len(manifest.gate.frames),
@@ -155,8 +155,13 @@ def _backend_classes(name: str) -> dict[str, type[Backend]]:
     return found
 
 
-def _forms(kinds: dict[str, type[Backend]]) -> Iterable[GraphForm]:
-    return dict.fromkeys(form for kind in kinds.values() for form in kind.forms())
+def _forms(kinds: dict[str, type[Backend]], recipe: BuildRecipe) -> dict[GraphForm, list[str]]:
+    """All forms that are wanted, each with the backends that want it."""
+    found: dict[GraphForm, list[str]] = {}
+    for name, kind in kinds.items():
+        for form in kind.forms(recipe.tensorrt.batch):
+            found.setdefault(form, []).append(name)
+    return found
 
 
 @dataclass

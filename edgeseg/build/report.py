@@ -46,7 +46,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds per call, timed in turns with the baseline; `ratio` is the baseline's median over this one's."""
+    """Milliseconds per call and frames per second, in turns with the baseline; `ratio` is its median over this."""
 
     p50_ms: float
     p99_ms: float

@@ -185,18 +185,36 @@ def _heal(store: EngineStore) -> None:
             pass
 
 
-def load_session(engine: Engine, output: Output = "class_map") -> Session:
+def load_session(
+    engine: Engine,
+    output: Output = "class_map",
+    *,
+    batch: int | None = None,
+    frame_hw: tuple[int, int] | None = None,
+) -> Session:
     """A session that still gives the answer to the golden frame that it gave when it was measured.
 
+    Args:
+        engine: To open.
+        output: What the session gives.
+        batch, frame_hw: As `Backend.load` takes them.
+
     Raises:
+        UsageError: The engine takes another number of frames, or its library does not resize.
         EngineMismatch: It answers otherwise here, or it was built for another library version, GPU or graph.
         MissingDependency: The engine's library is not installed.
         ModelFileError: The library refuses the file, this machine did not sign its card, or the golden pair is missing.
     """
     backend = open_backend(engine.card.backend)
     check_own(engine, backend)
-    session = backend.load(engine, output)
-    if output == "class_map" and "golden" in engine.card.measured:
+    check = output == "class_map" and "golden" in engine.card.measured
+    if check and frame_hw is not None:
+        # The golden frame has the network's size.
+        with backend.load(engine, output, batch=batch) as session:
+            check_golden(session, engine)
+        return backend.load(engine, output, batch=batch, frame_hw=frame_hw)
+    session = backend.load(engine, output, batch=batch, frame_hw=frame_hw)
+    if check:
         try:
             check_golden(session, engine)
         except BaseException:

@@ -89,7 +89,8 @@ def time_all(
     timed = zip(running, times, strict=True)
     baseline = next((own for one, own in timed if one.built.candidate.is_baseline), None)
     found = {
-        id(one): (session, _speed(own, baseline)) for one, session, own in zip(running, sessions, times, strict=True)
+        id(one): (session, _speed(own, baseline, session.card.batch))
+        for one, session, own in zip(running, sessions, times, strict=True)
     }
     return [Trial(one.built, one.gate, one.verdict, one.reason, *found.get(id(one), (None, None))) for one in judged]
 
@@ -117,8 +118,8 @@ def _time(
     return [latency(samples) for samples in time_in_turns(runs, seconds=seconds, on_round=on_round).values()]
 
 
-def _speed(own: Latency, baseline: Latency | None) -> Speed:
-    speed = Speed(p50_ms=own.p50_ms, p99_ms=own.p99_ms, fps=own.fps)
+def _speed(own: Latency, baseline: Latency | None, batch: int) -> Speed:
+    speed = Speed(p50_ms=own.p50_ms, p99_ms=own.p99_ms, fps=batch * own.fps)
     if baseline is None:
         return speed
     return msgspec.structs.replace(speed, float_p50_ms=baseline.p50_ms, ratio=baseline.p50_ms / own.p50_ms)

@@ -43,6 +43,8 @@ __all__ = ["bench"]
     help="Frame to resize from.",
 )
 @click.option("--upsample", type=UPSAMPLE, default="half", show_default=True, help="Where an ENGINE is a graph.")
+@click.option("--batch", type=click.IntRange(1), help="Frames at once.  [default: what each engine was built for]")
+@click.option("--gpu-resize", is_flag=True, help="TensorRT: the camera's frame is resized on the GPU.")
 @native_options
 @json_option
 def bench(

@@ -12,7 +12,7 @@ from edgeseg.cli.report import progress, say
 if TYPE_CHECKING:
     from edgeseg.backends.tensorrt.options import TensorRtOptions
 
-__all__ = ["make_ready", "native_options", "tensorrt_changes", "tensorrt_options"]
+__all__ = ["batch_profile", "make_ready", "native_options", "tensorrt_changes", "tensorrt_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,6 +26,15 @@ def native_options(command: Command) -> Command:
         "--trust-engine", is_flag=True, help="Open an engine that another machine built; its code can do all you can."
     )
     return rebuild(trust(command))
+
+
+def batch_profile(text: str) -> tuple[int, int, int]:
+    """Three numbers of frames with commas between, none below the one before; one stands for all three."""
+    numbers = [int(word) for word in text.split(",") if word.strip().isdigit()]
+    numbers = numbers * 3 if len(numbers) == 1 else numbers
+    if len(numbers) != 3 or text.count(",") not in (0, 2) or not 1 <= numbers[0] <= numbers[1] <= numbers[2] <= 1024:
+        raise click.BadParameter(f"'{text}' is no batch; give the fewest, usual and most frames, as in 1,4,8.")
+    return numbers[0], numbers[1], numbers[2]
 
 
 #: Options of `edgeseg build` for TensorRT, each the field of the recipe's [tensorrt] table that it sets.
@@ -48,6 +57,9 @@ TENSORRT = {
     "dla_core": click.option(
         "--dla-core", type=click.IntRange(0, 3), help="TensorRT: a Jetson's accelerator, with the GPU for the rest."
     ),
+    "batch": click.option(
+        "--batch", type=batch_profile, metavar="MIN,OPT,MAX", help="TensorRT: frames at once, fewest, usual and most."
+    ),
     "sparse": click.option("--sparse", is_flag=True, help="TensorRT: use that weights are 2:4 sparse."),
     "timeout_s": click.option(
         "--timeout", "timeout_s", type=click.FloatRange(0, min_open=True), help="TensorRT: seconds a build may take."
@@ -68,7 +80,10 @@ def tensorrt_changes(before: TensorRtOptions, options: dict[str, Any]) -> Tensor
 
     given = {name: options.pop(name) for name in TENSORRT}
     changes = {name: value for name, value in given.items() if value is not None and value is not False}
-    return msgspec.structs.replace(before, **changes)
+    try:
+        return msgspec.structs.replace(before, **changes)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
 
 
 def make_ready(word: str | None, *, rebuild: bool, trust_engine: bool) -> None:

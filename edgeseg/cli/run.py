@@ -16,6 +16,7 @@ from edgeseg.cli.report import json_option, print_json, progress, say
 if TYPE_CHECKING:
     from edgeseg.backends import Engine
     from edgeseg.stream.pipeline import StreamReport
+    from edgeseg.stream.sources import Source
 
 __all__ = ["run"]
 
@@ -28,6 +29,7 @@ __all__ = ["run"]
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--still", help="Also save the overlay of one frame: a .png or .jpg.")
 @click.option("--still-at", type=click.IntRange(min=0), help="Number of that frame.  [default: the middle one]")
+@click.option("--gpu-resize", is_flag=True, help="TensorRT: frames are resized on the GPU, not by the processor.")
 @native_options
 @json_option
 def run(
@@ -38,6 +40,7 @@ def run(
     frames: int | None,
     still: str | None,
     still_at: int | None,
+    gpu_resize: bool,
     rebuild: bool,
     trust_engine: bool,
     as_json: bool,
@@ -64,7 +67,9 @@ def run(
 
     make_ready(engine, rebuild=rebuild, trust_engine=trust_engine)
     with stopped_by_interrupt("Finishing what was begun") as stop:
-        report = _segment(find_engine(engine), source, sinks, still, still_at, opacity, frames, stop)
+        report = _segment(
+            find_engine(engine), source, sinks, still, still_at, opacity, frames, stop, gpu_resize=gpu_resize
+        )
         interrupted = stop()
     print_json("run", report) if as_json else _tell(report)
     if interrupted:
@@ -80,6 +85,8 @@ def _segment(
     opacity: float,
     limit: int | None,
     stop: Callable[[], bool],
+    *,
+    gpu_resize: bool,
 ) -> StreamReport:
     from edgeseg.build import load_session
     from edgeseg.labels import LabelSet
@@ -92,13 +99,22 @@ def _segment(
         words = [*(sinks or [f"{source.name}-overlay.{'png' if source.total == 1 else 'mp4'}"]), *filter(None, [still])]
         at = still_at if still_at is not None or total is None else total // 2
         opened = [open_sink(word, source, labels, still=at) for word in words]
-        session = stack.enter_context(load_session(engine))
+        frame_hw = _one_size(source) if gpu_resize else None
+        session = stack.enter_context(load_session(engine, batch=1, frame_hw=frame_hw))
         update = stack.enter_context(progress(f"Segmenting {source.name}"))
 
         def on_progress(done: int, total: int | None) -> None:
             update(min(1.0, done / total) if total else None, f"{done} frames")
 
         return run_stream(session, source, opened, opacity=opacity, limit=limit, on_progress=on_progress, stop=stop)
+
+
+def _one_size(source: Source) -> tuple[int, int]:
+    if source.frame_hw is None:
+        raise click.UsageError(
+            f"The size of all frames of '{source.name}' is not known before; only then they are resized on the GPU."
+        )
+    return source.frame_hw
 
 
 def _tell(report: StreamReport) -> None:

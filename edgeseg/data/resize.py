@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -12,36 +9,14 @@ import numpy.typing as npt
 from edgeseg.card import Preprocess, Resize
 from edgeseg.errors import UsageError
 from edgeseg.labels import VOID
+from edgeseg.windows import PADDING, Window, windows_of
 
-__all__ = ["Window", "frame_for_card", "resize_frame", "restore_class_map", "shown_window"]
+__all__ = ["frame_for_card", "resize_frame", "restore_class_map", "shown_window"]
 
 UInt8 = npt.NDArray[np.uint8]
 
-#: Grey around a letterboxed frame, which is zero for networks trained on `(x - 128) / 128`.
-PADDING = 128
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST_EXACT}
 _CONVERSION = {"rgb": cv2.COLOR_BGR2RGB, "bgrx": cv2.COLOR_BGR2BGRA}
-
-
-class Window(NamedTuple):
-    """A rectangle of whole pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def of(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The part of `image` inside the window; no copy."""
-        return image[self.top : self.top + self.height, self.left : self.left + self.width]
-
-    def fill_outside(self, image: UInt8, value: int) -> None:
-        """Set every pixel of `image` outside of the window."""
-        image[: self.top] = value
-        image[self.top + self.height :] = value
-        beside = image[self.top : self.top + self.height]
-        beside[:, : self.left] = value
-        beside[:, self.left + self.width :] = value
 
 
 def frame_for_card(frame: UInt8, preprocess: Preprocess, out: UInt8) -> UInt8:
@@ -86,7 +61,7 @@ def resize_frame(frame: UInt8, size_hw: tuple[int, int], resize: Resize, out: UI
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
         raise UsageError(f"Frames are uint8 (H, W, 3); this one is {frame.dtype} {frame.shape}.")
     out = _buffer((*size_hw, 3), out)
-    inside, target = _windows((frame.shape[0], frame.shape[1]), size_hw, resize.mode)
+    inside, target = windows_of((frame.shape[0], frame.shape[1]), size_hw, resize.mode)
     target.fill_outside(out, PADDING)
     _scale(inside.of(frame), target.of(out), _INTERPOLATION[resize.interpolation])
     return out
@@ -110,7 +85,7 @@ def restore_class_map(class_map: UInt8, frame_hw: tuple[int, int], resize: Resiz
     if class_map.ndim != 2 or class_map.dtype != np.uint8 or class_map.size == 0:
         raise UsageError(f"Class maps are uint8 (h, w); this one is {class_map.dtype} {class_map.shape}.")
     out = _buffer(frame_hw, out)
-    inside, target = _windows(frame_hw, (class_map.shape[0], class_map.shape[1]), resize.mode)
+    inside, target = windows_of(frame_hw, (class_map.shape[0], class_map.shape[1]), resize.mode)
     inside.fill_outside(out, VOID)
     _scale(target.of(class_map), inside.of(out), cv2.INTER_NEAREST_EXACT)
     return out
@@ -118,24 +93,7 @@ def restore_class_map(class_map: UInt8, frame_hw: tuple[int, int], resize: Resiz
 
 def shown_window(frame_hw: tuple[int, int], size_hw: tuple[int, int], resize: Resize) -> Window:
     """The part of the network's input that shows the frame: all of it but the padding of `letterbox`."""
-    return _windows(frame_hw, size_hw, resize.mode)[1]
-
-
-@lru_cache(maxsize=64)
-def _windows(frame_hw: tuple[int, int], size_hw: tuple[int, int], mode: str) -> tuple[Window, Window]:
-    """The part of the frame that the network sees, and the part of the network's input that shows it."""
-    if mode == "letterbox":
-        return Window(0, 0, *frame_hw), _centred(size_hw, aspect_hw=frame_hw)
-    if mode == "crop":
-        return _centred(frame_hw, aspect_hw=size_hw), Window(0, 0, *size_hw)
-    return Window(0, 0, *frame_hw), Window(0, 0, *size_hw)
-
-
-def _centred(outer_hw: tuple[int, int], *, aspect_hw: tuple[int, int]) -> Window:
-    """The largest centred window of `outer_hw` with the aspect ratio of `aspect_hw`, to the nearest pixel."""
-    scale = min(outer_hw[0] / aspect_hw[0], outer_hw[1] / aspect_hw[1])
-    height, width = (min(max(1, round(a * scale)), o) for a, o in zip(aspect_hw, outer_hw, strict=True))
-    return Window((outer_hw[0] - height) // 2, (outer_hw[1] - width) // 2, height, width)
+    return windows_of(frame_hw, size_hw, resize.mode)[1]
 
 
 def _buffer(shape: tuple[int, ...], out: UInt8 | None) -> UInt8:

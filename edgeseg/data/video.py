@@ -25,6 +25,7 @@ class VideoFile:
     Attributes:
         path: Of the file.
         fps: Frames per second that the file states; 25 where it states none that makes sense.
+        frame_hw: Height and width that the file states, pixels, turned upright.
         announced: How many frames the file states; 0 where it states none. Damaged files hold fewer.
         decoded: Frames taken so far.
     """
@@ -47,6 +48,9 @@ class VideoFile:
         fps, announced = (self._capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
         self.fps = fps if math.isfinite(fps) and 1 <= fps <= 1000 else 25.0
         self.announced = int(announced) if math.isfinite(announced) and 0 < announced < 2**31 else 0
+        sides = (self._capture.get(key) for key in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+        height, width = (int(side) for side in sides)
+        self.frame_hw = (height, width)
         self.decoded = 0
 
     def read(self, out: Frame | None = None) -> Frame | None:

@@ -12,12 +12,14 @@ import onnx_ir as ir
 from edgeseg.card import Card
 from edgeseg.errors import ModelFileError
 from edgeseg.graph.attach import CLASS_MAP, FRAME, PICKED, attach_head_and_tail
+from edgeseg.graph.batch import set_batch
 from edgeseg.graph.io import require_card
-from edgeseg.graph.passes.cut_tail import gives_probabilities
+from edgeseg.graph.passes.adopt_frames import PIXELS
+from edgeseg.graph.passes.cut_tail import LOGITS, gives_probabilities
 from edgeseg.graph.prepare import Foreign
 from edgeseg.graph.runtime import open_graph
 
-__all__ = ["LEAST_EQUAL", "plain_class_map", "verify_prepared"]
+__all__ = ["LEAST_EQUAL", "plain_class_map", "verify_batch", "verify_prepared"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,27 @@ def verify_prepared(original: ir.Model, about: Card | Foreign, prepared: ir.Mode
             else "Please report this with the model. Naming its logits may help: --output NAME",
         )
     return equal
+
+
+def verify_batch(prepared: ir.Model, frame: UInt8) -> None:
+    """Compare a frame and its mirror image computed at once with both computed alone.
+
+    Args:
+        prepared: For one frame.
+        frame: `(1, h, w, channels)` uint8 as the card says.
+
+    Raises:
+        ModelFileError: They differ, or the batch can't be changed.
+    """
+    pixels = frame[..., :3].transpose(0, 3, 1, 2).astype(np.float32) - np.float32(128)
+    pair = np.concatenate([pixels, pixels[..., ::-1]])
+    both = run_graph(set_batch(prepared, None), {PIXELS: pair}, LOGITS)
+    alone = np.concatenate([run_graph(prepared, {PIXELS: pair[index : index + 1]}, LOGITS) for index in range(2)])
+    if both.shape != alone.shape or not np.allclose(both, alone, rtol=1e-3, atol=1e-3 * float(np.abs(alone).max())):
+        raise ModelFileError(
+            "The graph does not compute several frames at once as it computes each alone.",
+            hint="Build it for one frame at a time: leave out --batch.",
+        )
 
 
 def plain_class_map(original: ir.Model, about: Card | Foreign, card: Card, frame: UInt8) -> UInt8:

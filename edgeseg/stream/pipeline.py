@@ -157,12 +157,23 @@ class _Stream:
             self.dropped.corrupt += 1
             return True
         with self._timed("resize"):
-            frame_for_card(captured.pixels, self._preprocess, self._session.input_buffer()[0])
+            frame_for_card(captured.pixels, self._preprocess, self._buffer_for(captured.pixels))
         self._under_way.append((captured, captured.pixels, self._session.submit()))
         self.inferred += 1
         if len(self._under_way) == self._depth:
             self._finish()
         return True
+
+    def _buffer_for(self, frame: UInt8) -> UInt8:
+        """Where the frame goes. A session that resizes takes frames of one size alone."""
+        buffer: UInt8 = self._session.input_buffer()[0]
+        given, wanted = frame.shape[:2], buffer.shape[:2]
+        if given != wanted != self._session.card.size_hw:
+            raise UsageError(
+                f"Frames of {wanted[1]}x{wanted[0]} were to be resized on the GPU, and one is {given[1]}x{given[0]}.",
+                hint="Let the processor resize: leave out --gpu-resize.",
+            )
+        return buffer
 
     def drain(self) -> None:
         """Finish all frames under way."""

@@ -55,6 +55,7 @@ class Source(Protocol):
         place: File or folder that it reads, None for others.
         live: Frames come by the clock, and who is late gets the newest; else each frame waits to be read.
         fps: Frames per second as stated, 0 where time has no part in it.
+        frame_hw: Height and width of its frames, pixels; None where that is not known before, or they differ.
         total: Frames to come as far as is known before, else None. Damaged videos hold fewer.
     """
 
@@ -62,6 +63,7 @@ class Source(Protocol):
     place: Path | None
     live: bool
     fps: float
+    frame_hw: tuple[int, int] | None
     total: int | None
 
     def read(self, out: Frame | None = None) -> Captured | None:
@@ -110,6 +112,7 @@ class ImageSource:
 
     live = False
     fps = 0.0
+    frame_hw: tuple[int, int] | None = None
 
     def __init__(self, path: Path) -> None:
         """Find the images.
@@ -160,6 +163,7 @@ class VideoSource:
         self.name = path.stem
         self.place: Path | None = path
         self.fps = self._video.fps
+        self.frame_hw: tuple[int, int] | None = self._video.frame_hw
         self.total: int | None = self._video.announced or None
 
     def read(self, out: Frame | None = None) -> Captured | None:
@@ -190,6 +194,7 @@ class SyntheticSource:
         self._begin = math.nan
         self.live = spec.fps > 0
         self.fps = spec.fps or 25.0
+        self.frame_hw: tuple[int, int] | None = spec.size_at(0)
         self.total: int | None = spec.frames or None
 
     def read(self, out: Frame | None = None) -> Captured | None:

@@ -45,6 +45,7 @@ class TensorRt(Backend):
     spares_depthwise = True
     native = True
     own_tail = True
+    frees_batch = True
     head = "cast"
 
     def __init__(self) -> None:
@@ -55,12 +56,18 @@ class TensorRt(Backend):
         return self._library.version
 
     @classmethod
-    def forms(cls) -> tuple[GraphForm, ...]:
+    def forms(cls, batch: tuple[int, int, int] | None) -> tuple[GraphForm, ...]:
         """See `Backend.forms`: from 10 on FP16 stands in the graph, and to 10.7 a DLA takes a calibration cache."""
         tails: tuple[TailLayout, ...] = (cls.tail, "outside")
         found = []
         for tail in tails:
-            plain = GraphForm(dialect="float", head=cls.head, tail=tail)
+            plain = GraphForm(
+                dialect="float",
+                head=cls.head,
+                tail=tail,
+                batch=batch[1] if batch else 1,
+                free_batch=batch is not None,
+            )
             int8 = msgspec.structs.replace(plain, dialect="s8-sym")
             typed = [msgspec.structs.replace(one, half=half) for one in (plain, int8) for half in (False, True)]
             spared = [msgspec.structs.replace(int8, half=half, spare_depthwise=True) for half in (False, True)]
@@ -118,7 +125,7 @@ class TensorRt(Backend):
         if card is None:
             from edgeseg.backends.onnx_file import read_frame_graph
 
-            _, card = read_frame_graph(graph, ends=("class_map", "logits"))
+            _, card = read_frame_graph(graph, ends=("class_map", "logits"), free_batch=True)
         self._check_dla(options, card)
         made_from = {**card.made_from, "engine_graph_file": sha256_file(graph)}
         card = msgspec.structs.replace(card, identity=self._identity(), made_from=made_from)
@@ -151,13 +158,22 @@ class TensorRt(Backend):
                 _execution(options, answer, typed=self.typed and options.calibration is None),
             )
 
-    def load(self, engine: Engine, output: Output = "class_map") -> Session:
+    def load(
+        self,
+        engine: Engine,
+        output: Output = "class_map",
+        *,
+        batch: int | None = None,
+        frame_hw: tuple[int, int] | None = None,
+    ) -> Session:
         """See `Backend.load`."""
         self._check_engine(engine)
         plan = engine.path.read_bytes()
         if sha256_bytes(plan) != engine.card.sha256:
             raise ModelFileError(f"The engine {engine.path} changed while it was opened.", hint=REBUILD)
-        return TensorRtSession(engine.card, self._library, open_cuda(), plan, output, options_of(engine.card))
+        options = options_of(engine.card)
+        card = _with_batch(engine.card, batch, options)
+        return TensorRtSession(card, self._library, open_cuda(), plan, output, options, frame_hw)
 
     def wants_cache(self, options: EngineOptions) -> bool:
         """See `Backend.wants_cache`: for a DLA, where the library still has calibrators."""
@@ -204,6 +220,23 @@ def options_of(card: Card) -> TensorRtOptions:
         raise ModelFileError(
             f"The card of {card.model} does not say how its engine was built.", hint=REBUILD
         ) from error
+
+
+def _with_batch(card: Card, batch: int | None, options: TensorRtOptions) -> Card:
+    """The card of an engine that is opened for so many frames.
+
+    Raises:
+        UsageError: It takes another number.
+    """
+    fewest, _, most = options.batch or (card.batch,) * 3
+    if batch is not None and not fewest <= batch <= most:
+        numbers = f"{fewest} to {most}" if fewest < most else str(fewest)
+        raise UsageError(
+            f"The engine {card.model} takes {numbers} frames at a time, not {batch}.",
+            hint=f"Build it for more: edgeseg build --backend {card.backend} --batch {min(fewest, batch)},"
+            f"{card.batch},{max(most, batch)}",
+        )
+    return msgspec.structs.replace(card, batch=batch or card.batch)
 
 
 def _numbers(identity: Identity) -> tuple[int, ...]:

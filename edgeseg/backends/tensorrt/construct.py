@@ -48,6 +48,8 @@ def _construct(library: Library, request: Request, logger: Any, tell: Tell) -> A
         return Failure("parse", "; ".join(logger.errors[-3:]), refused=refused)
     convolutions = _look_through(library, network)
     config = _config(library, builder, request)
+    if request.options.batch is not None:
+        config.add_optimization_profile(_profile(builder, network, request.options.batch))
     if request.calibration:
         config.int8_calibrator = _calibrator(library, Path(request.calibration).read_bytes())
     fallback = _fallback(network, config) if request.options.dla_core is not None else ()
@@ -73,6 +75,18 @@ def _look_through(library: Library, network: trt.INetworkDefinition) -> tuple[st
         if output.name == LOGITS and not output.is_network_output:
             network.mark_output(output)
     return tuple(layer.name for layer in layers if layer.type in kinds)
+
+
+def _profile(
+    builder: trt.Builder, network: trt.INetworkDefinition, batch: tuple[int, int, int]
+) -> trt.IOptimizationProfile:
+    """How many frames the engine takes: the fewest, those it is made fastest for, and the most."""
+    profile, frame = builder.create_optimization_profile(), network.get_input(0)
+    shape: Any = frame.shape
+    _, *sides = tuple(shape)
+    fewest, usual, most = ((count, *sides) for count in batch)
+    profile.set_shape(frame.name, fewest, usual, most)  # type: ignore[arg-type]
+    return profile
 
 
 def _network_flags(library: Library, request: Request) -> int:

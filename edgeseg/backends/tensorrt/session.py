@@ -15,6 +15,7 @@ from edgeseg.backends.tensorrt.advice import SMALLER
 from edgeseg.backends.tensorrt.library import Library
 from edgeseg.backends.tensorrt.logger import last_errors, runtime_logger
 from edgeseg.backends.tensorrt.options import TensorRtOptions
+from edgeseg.backends.tensorrt.resize import GpuResize, OpenResize
 from edgeseg.backends.tensorrt.tail import Tail, tail_of
 from edgeseg.card import Card
 from edgeseg.device.cuda import Cuda, CudaError
@@ -56,6 +57,8 @@ class TensorRtSession(Session):
         plan: The engine file.
         output: What to give.
         options: How to run.
+        frame_hw: Height and width of the frames that it is given, which are resized on the GPU; None where they have
+            the network's size.
 
     Raises:
         ModelFileError: The library does not take the file, or it has other ends than frames and class maps.
@@ -63,10 +66,18 @@ class TensorRtSession(Session):
     """
 
     def __init__(
-        self, card: Card, library: Library, cuda: Cuda, plan: bytes, output: Output, options: TensorRtOptions
+        self,
+        card: Card,
+        library: Library,
+        cuda: Cuda,
+        plan: bytes,
+        output: Output,
+        options: TensorRtOptions,
+        frame_hw: tuple[int, int] | None = None,
     ) -> None:
         self._library, self._cuda, self._output = library, cuda, output
         self._tail: Tail | None = None
+        self._resize: OpenResize | None = None
         runtime: trt.Runtime = library.module.Runtime(runtime_logger(library.name))
         if options.any_version:
             runtime.engine_host_code_allowed = True
@@ -90,11 +101,13 @@ class TensorRtSession(Session):
                 )
             self._stream = cuda.create_stream()
             self._held.callback(cuda.destroy_stream, self._stream)
+            frame = self._frame_shape(card, self._engine, self._context)
             self._prepare_tail(card, self._engine)
-            answer = self._answer_shape(card, self._engine)
-            sizes = _size(self._engine, FRAME), math.prod(answer) * self._dtype.itemsize
+            given = self._prepare_resize(card, frame, frame_hw)
+            answer = self._answer_shape(card)
+            sizes = math.prod(given), math.prod(answer) * self._dtype.itemsize
             self._slots: tuple[_Slot, ...] = (self._slot(*sizes), self._slot(*sizes))
-            super().__init__(card, self._make_buffers(_shape(self._engine, FRAME), answer))
+            super().__init__(card, self._make_buffers(given, answer))
             self._warm_up(options.cuda_graph)
         except BaseException:
             self._release()
@@ -106,6 +119,7 @@ class TensorRtSession(Session):
             "cuda_graph": all(slot.graph is not None for slot in self._slots),
             "wait": "spin" if options.spin else "sleep",
             "tail": "own kernel" if self._tail is not None else "in the graph",
+            "resize": "on the GPU" if self._resize is not None else "before",
             "cuda": cuda.binding,
         }
 
@@ -117,20 +131,43 @@ class TensorRtSession(Session):
                 hint=REBUILD,
             )
 
+    def _frame_shape(self, card: Card, engine: trt.ICudaEngine, context: trt.IExecutionContext) -> Shape:
+        """What the engine is given: as it was built, with the card's batch where that is free. Has its ends' shapes."""
+        batch, *sides = _shape(engine, FRAME)
+        frame = (card.batch if batch < 0 else batch, *sides)
+        if batch < 0 and not context.set_input_shape(FRAME, frame):
+            raise ModelFileError(f"The engine does not take {card.batch} frames at a time.", hint=REBUILD)
+        self._shapes = {name: _sides(context.get_tensor_shape(name)) for name in self._names}
+        return frame
+
+    def _size(self, engine: trt.ICudaEngine, name: str) -> int:
+        """Bytes of an end of the engine."""
+        return math.prod(self._shapes[name]) * _dtype(engine, name).itemsize
+
+    def _prepare_resize(self, card: Card, frame: Shape, frame_hw: tuple[int, int] | None) -> Shape:
+        """What is given, which is brought to the network's size here where it comes in another."""
+        batch, height, width, channels = frame
+        if frame_hw in (None, (height, width)):
+            return frame
+        assert frame_hw is not None
+        wanted = GpuResize(batch, channels, frame_hw, (height, width), card.preprocess.resize)
+        self._resize = OpenResize(wanted, self._cuda, self._stream, self._held)
+        return (batch, *frame_hw, channels)
+
     def _prepare_tail(self, card: Card, engine: trt.ICudaEngine) -> None:
         """Memory for the end that is not asked for, and the kernel where the engine has no class map."""
         cuda, dtype = self._cuda, _dtype(engine, LOGITS)
         self._dtype = dtype if self._output == LOGITS else np.dtype(np.uint8)
         self._beside = CLASS_MAP if self._output == LOGITS else LOGITS
         if self._beside in self._names:
-            self._beside_at = cuda.allocate(_size(engine, self._beside))
+            self._beside_at = cuda.allocate(self._size(engine, self._beside))
             self._held.callback(cuda.free, self._beside_at)
         if CLASS_MAP not in self._names and self._output == CLASS_MAP:
-            self._tail = tail_of(card, _shape(engine, LOGITS), half=dtype.itemsize == 2)
+            self._tail = tail_of(card, self._shapes[LOGITS], half=dtype.itemsize == 2)
             self._kernel = self._tail.load(cuda)
 
-    def _answer_shape(self, card: Card, engine: trt.ICudaEngine) -> Shape:
-        return (card.batch, *card.fixed_size_hw) if self._tail is not None else _shape(engine, self._output)
+    def _answer_shape(self, card: Card) -> Shape:
+        return (card.batch, *card.fixed_size_hw) if self._tail is not None else self._shapes[self._output]
 
     def _slot(self, given_bytes: int, answer_bytes: int) -> _Slot:
         given, given_at = self._memory(given_bytes)
@@ -166,7 +203,10 @@ class TensorRtSession(Session):
         assert context is not None, "a session that is closed starts nothing"
         if not self._mapped:
             self._cuda.to_device(slot.given_at, slot.given, self._stream)
-        context.set_tensor_address(FRAME, slot.given_at)
+        frame_at = slot.given_at
+        if self._resize is not None:
+            frame_at = self._resize.launch(slot.given_at, self._stream)
+        context.set_tensor_address(FRAME, frame_at)
         if self._output in self._names:
             context.set_tensor_address(self._output, slot.answer_at)
         if self._beside in self._names:
@@ -219,14 +259,12 @@ class TensorRtSession(Session):
 
 
 def _shape(engine: trt.ICudaEngine, name: str) -> Shape:
-    sides: Any = engine.get_tensor_shape(name)
-    return tuple(int(side) for side in sides)
+    return _sides(engine.get_tensor_shape(name))
+
+
+def _sides(shape: Any) -> Shape:
+    return tuple(int(side) for side in shape)
 
 
 def _dtype(engine: trt.ICudaEngine, name: str) -> np.dtype[Any]:
     return np.dtype(DTYPES[engine.get_tensor_dtype(name).name])
-
-
-def _size(engine: trt.ICudaEngine, name: str) -> int:
-    """Bytes of an end of the engine."""
-    return math.prod(_shape(engine, name)) * _dtype(engine, name).itemsize

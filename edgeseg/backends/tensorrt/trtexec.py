@@ -20,6 +20,7 @@ def trtexec_line(
     int8: bool = False,
     half: bool = False,
     cache: str = "",
+    frame: tuple[int, ...] = (),
 ) -> str:
     """A command that builds the same engine.
 
@@ -31,8 +32,17 @@ def trtexec_line(
         typed: Types stand in the graph, and the precision flags are left out.
         int8, half: Precisions of a network without types.
         cache: Calibration cache of implicit INT8.
+        frame: Height, width and channels of a frame, where the batch is free.
     """
-    return shlex.join([tool, f"--onnx={graph}", f"--saveEngine={engine}", *_flags(options, typed, int8, half, cache)])
+    return shlex.join(
+        [
+            tool,
+            f"--onnx={graph}",
+            f"--saveEngine={engine}",
+            *_flags(options, typed, int8, half, cache),
+            *_shapes(options, frame),
+        ]
+    )
 
 
 def _flags(options: TensorRtOptions, typed: bool, int8: bool, half: bool, cache: str) -> Iterator[str]:
@@ -56,3 +66,8 @@ def _flags(options: TensorRtOptions, typed: bool, int8: bool, half: bool, cache:
     if options.sparse:
         yield "--sparsity=enable"
     yield "--profilingVerbosity=detailed"
+
+
+def _shapes(options: TensorRtOptions, frame: tuple[int, ...]) -> Iterator[str]:
+    for word, count in zip(("min", "opt", "max"), options.batch or (), strict=False):
+        yield f"--{word}Shapes=frame:{'x'.join(map(str, (count, *frame)))}"

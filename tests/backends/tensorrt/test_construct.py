@@ -186,3 +186,44 @@ def test_what_an_accelerator_cannot_do_is_listed(version: str, tmp_path: Path, m
     _, found, _ = run(version, tmp_path, monkeypatch, answers, options=TensorRtOptions(dla_core=0))
     assert isinstance(found, Answer)
     assert found.fallback == ("argmax", "argmax")
+
+
+class Frame:
+    """A network's input of free batch."""
+
+    name, shape = "frame", (-1, 360, 480, 3)
+
+
+def test_a_free_batch_gets_a_profile(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = TensorRtOptions(batch=(1, 4, 8))
+    given = {"INetworkDefinition.get_input": lambda index: Frame()}
+    module, _, _ = run(version, tmp_path, monkeypatch, given, options=options)
+    assert asked_for(module, "IOptimizationProfile.set_shape") == [
+        ("frame", (1, 360, 480, 3), (4, 360, 480, 3), (8, 360, 480, 3))
+    ]
+    assert len(asked_for(module, "IBuilderConfig.add_optimization_profile")) == 1
+
+
+def test_one_frame_needs_no_profile(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, _, _ = run(version, tmp_path, monkeypatch)
+    assert asked_for(module, "IBuilderConfig.add_optimization_profile") == []
+
+
+def test_the_networks_convolutions_are_told(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = stand_in(version)
+    given = {"ILayer.type": module.LayerType.CONVOLUTION, "ILayer.name": "conv1"}
+    _, found, _ = run(version, tmp_path, monkeypatch, given)
+    assert isinstance(found, Answer)
+    assert found.convolutions == ("conv1", "conv1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        pytest.param({"batch": (4, 2, 8)}, "the fewest, usual and most frames", id="out of order"),
+        pytest.param({"batch": (1, 2, 2), "dla_core": 0}, "takes one frame at a time", id="on an accelerator"),
+    ],
+)
+def test_a_batch_that_can_not_be_is_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TensorRtOptions(**fields)

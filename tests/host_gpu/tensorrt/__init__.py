@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 import os
 from pathlib import Path
@@ -36,12 +37,15 @@ class Engine:
         self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.ends = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.num_io_tensors = len(self.ends)
+        custom = self.session.get_modelmeta().custom_metadata_map
+        self.profile = json.loads(custom.get("profile", "[1, 1, 1]"))
 
     def get_tensor_name(self, index: int) -> str:
         return str(self.ends[index].name)
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return next(tuple(end.shape) for end in self.ends if end.name == name)
+        sides = next(end.shape for end in self.ends if end.name == name)
+        return tuple(side if isinstance(side, int) else -1 for side in sides)
 
     def get_tensor_dtype(self, name: str) -> Any:
         (kind,) = (end.type for end in self.ends if end.name == name)
@@ -62,6 +66,19 @@ class Inspector:
 class Context:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.addresses = engine, {}
+        self.batch = next((side for side in engine.get_tensor_shape("frame")[:1] if side > 0), 0)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        fewest, _, most = self.engine.profile
+        if not fewest <= shape[0] <= most:
+            return False
+        self.batch = shape[0]
+        return True
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        """Of an output, with the batch that was set."""
+        return tuple(self.batch if side < 0 else side for side in self.engine.get_tensor_shape(name))
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
@@ -78,16 +95,15 @@ class Context:
 
     def _run(self, addresses: dict[str, int]) -> None:
         given, *wanted = self.engine.ends
-        answers = self.engine.session.run(None, {given.name: _at(addresses[given.name], given)})
+        answers = self.engine.session.run(None, {given.name: self._at(addresses[given.name], given)})
         for end, answer in zip(wanted, answers, strict=True):
-            _at(addresses[end.name], end)[...] = answer
+            self._at(addresses[end.name], end)[...] = answer
 
-
-def _at(address: int, end: Any) -> Any:
-    """The array at an address, of an end's type and shape."""
-    dtype = np.dtype(TYPES[end.type][1])
-    size = math.prod(end.shape) * dtype.itemsize
-    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)).view(dtype).reshape(end.shape)
+    def _at(self, address: int, end: Any) -> Any:
+        """The array at an address, of an end's type and shape."""
+        dtype, shape = np.dtype(TYPES[end.type][1]), self.get_tensor_shape(end.name)
+        size = math.prod(shape) * dtype.itemsize
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)).view(dtype).reshape(shape)
 
 
 _graph: list[bytes] = []
@@ -96,6 +112,24 @@ _graph: list[bytes] = []
 def _parse(path: str) -> bool:
     _graph[:] = [Path(path).read_bytes()]
     return True
+
+
+def _frame_shape() -> tuple[int, ...]:
+    """The input's, where it is free -1."""
+    import onnx
+
+    (frame,) = onnx.load_model_from_string(_graph[0]).graph.input
+    return tuple(side.dim_value or -1 for side in frame.type.tensor_type.shape.dim)
+
+
+class _Frame:
+    """The network's input."""
+
+    name = "frame"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return _frame_shape()
 
 
 def _build(network: Any, config: Any) -> bytes:
@@ -109,6 +143,9 @@ def _build(network: Any, config: Any) -> bytes:
         typed = onnx.shape_inference.infer_shapes(model).graph.value_info
         kind = next(value.type.tensor_type.elem_type for value in typed if value.name == tensor.name)
         model.graph.output.append(onnx.helper.make_tensor_value_info(tensor.name, kind, None))
+    for _, fewest, usual, most in asked_for(module, "IOptimizationProfile.set_shape")[-1:]:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = "profile", json.dumps([fewest[0], usual[0], most[0]])
     return MAGIC + model.SerializeToString()
 
 
@@ -126,6 +163,7 @@ module = stand_in(
         "IBuilderConfig.can_run_on_DLA": lambda layer: False,
         "ILayer.name": "edgeseg.tail.argmax",
         "INetworkDefinition.num_layers": 1,
+        "INetworkDefinition.get_input": lambda index: _Frame(),
         "ILayer.num_outputs": 1,
         "ITensor.name": "logits",
         "IBuilderConfig.set_timing_cache": True,
