@@ -3,8 +3,9 @@
     python benchmarks/device_check.py -o benchmarks/records/2026-11-23-jetson-orin-nano
 
 It builds the default network in float32, FP16 and INT8, gates and times them; runs the kept engine with its memory
-mapped and copied, with and without CUDA graph, asleep and spinning; streams frames for ten minutes and opens a thousand
-sessions, and looks at the memory of process and GPU meanwhile. Nothing is changed but the folder that is named.
+mapped and copied, with and without CUDA graph, asleep and spinning, and with a camera's frame resized by the processor
+and on the GPU; streams frames for ten minutes and opens a thousand sessions, and looks at the memory of process and
+GPU meanwhile. Nothing is changed but the folder that is named.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from edgeseg.backends import Engine, Session, open_backend
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.build import BuildRecipe, BuildReport, build_engine
 from edgeseg.build.golden import read_golden
+from edgeseg.data.resize import frame_for_card
+from edgeseg.data.scene import Scene
 from edgeseg.device import Device, describe_device
 from edgeseg.device.cuda import CudaDevice, open_cuda
 from edgeseg.errors import EdgesegError
@@ -36,6 +39,8 @@ from edgeseg.timing import Latency, latency, time_in_turns
 UInt8 = npt.NDArray[np.uint8]
 #: Bytes by which memory may differ at the end, for what libraries keep at their first use.
 SLACK = 8 << 20
+#: Height and width of a camera's frame, and the share of pixels that must have their class wherever it is resized.
+CAMERA_HW, ALIKE = (1080, 1920), 0.99
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -46,6 +51,15 @@ class Way(msgspec.Struct, frozen=True):
     spin: bool
     latency: Latency
     same_answer: bool
+
+
+class Resized(msgspec.Struct, frozen=True):
+    """From a camera's frame to a class map, and the share of pixels that are equal to the processor's way."""
+
+    where: str
+    camera_hw: tuple[int, int]
+    latency: Latency
+    equal: float
 
 
 class Endurance(msgspec.Struct, frozen=True):
@@ -71,12 +85,14 @@ class Record(msgspec.Struct, frozen=True):
     cuda: str
     build: BuildReport
     ways: list[Way]
+    resized: list[Resized]
     endurance: list[Endurance]
 
     @property
     def passed(self) -> bool:
         same = all(way.same_answer for way in self.ways)
-        return self.build.verdict == "pass" and same and all(one.passed for one in self.endurance)
+        alike = all(one.equal >= ALIKE for one in self.resized)
+        return self.build.verdict == "pass" and same and alike and all(one.passed for one in self.endurance)
 
 
 def main() -> int:
@@ -92,6 +108,7 @@ def main() -> int:
             cuda=open_cuda().binding,
             build=report,
             ways=_ways(engine, options.seconds),
+            resized=_resized(engine, options.seconds / 2),
             endurance=[_stream(engine, 60 * options.minutes), _cycle(engine, options.cycles)],
         )
     write_bytes(options.out / "device_check.json", msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
@@ -139,6 +156,26 @@ def _ways(engine: Engine, seconds: float) -> list[Way]:
                 sessions, kinds, times.values(), ((one == answers[0]).all() for one in answers), strict=True
             )
         ]
+
+
+def _resized(engine: Engine, seconds: float) -> list[Resized]:
+    """A camera's frame resized by the processor, and on the GPU."""
+    camera = Scene(CAMERA_HW, seed=0).render(0)
+    backend = open_backend(engine.card.backend)
+
+    def run(session: Session) -> Any:
+        frame_for_card(camera, session.card.preprocess, session.input_buffer()[0])
+        return session.submit().result()
+
+    with backend.load(engine) as before, backend.load(engine, frame_hw=CAMERA_HW) as after:
+        sessions = {"processor": before, "GPU": after}
+        answers = {where: run(session).copy() for where, session in sessions.items()}
+        runs = {where: lambda one=one: run(one) for where, one in sessions.items()}
+        times = time_in_turns(runs, seconds=seconds, on_round=lambda share: _say(f"{100 * share:3.0f} % resizing"))
+    return [
+        Resized(where, CAMERA_HW, latency(samples), float((answers[where] == answers["processor"]).mean()))
+        for where, samples in times.items()
+    ]
 
 
 def _stream(engine: Engine, seconds: float) -> Endurance:
@@ -207,6 +244,10 @@ def _tell(record: Record) -> None:
         wait = "spin" if way.spin else "sleep"
         graph, same = ("yes" if one else "no" for one in (way.cuda_graph, way.same_answer))
         print(f"| {way.memory} | {graph} | {wait} | {way.latency.p50_ms:.2f} | {way.latency.p99_ms:.2f} | {same} |")
+    height, width = CAMERA_HW
+    print(f"\n| {width}x{height} resized on | ms p50 | ms p99 | equal % |\n| --- | ---: | ---: | ---: |")
+    for taken in record.resized:
+        print(f"| {taken.where} | {taken.latency.p50_ms:.2f} | {taken.latency.p99_ms:.2f} | {100 * taken.equal:.2f} |")
     for one in record.endurance:
         gained = f"process {one.process_bytes / 1e6:+.1f} MB, GPU {one.gpu_bytes / 1e6:+.1f} MB"
         print(f"\n{one.what}: {one.count} in {one.seconds:.0f} s, {gained}: {'pass' if one.passed else 'fail'}")

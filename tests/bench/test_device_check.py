@@ -34,6 +34,8 @@ def test_the_record_holds_every_way_to_run_and_what_was_leaked(
         (memory, graph, spin) for memory in ("mapped", "copied") for graph in (True, False) for spin in (True, False)
     }
     assert all(way["same_answer"] for way in record["ways"])
+    assert [one["where"] for one in record["resized"]] == ["processor", "GPU"]
+    assert all(one["equal"] >= 0.99 for one in record["resized"])
     assert [one["what"] for one in record["endurance"]] == ["streaming", "open, infer, close"]
     assert record["endurance"][1]["count"] == 11
     assert "# Host GPU" in capsys.readouterr().out

@@ -17,7 +17,7 @@ LINE = re.compile(
     r"Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs: \[(?P<inputs>.*?)\], Constants: \[(?P<constants>.*?)\], "
     r"Outputs: \[(?P<outputs>.*?)\], TacticName: (?P<tactic>.*?), StreamId: \d+(?:, Metadata: (?P<nodes>.*))?"
 )
-TENSOR = re.compile(r"\{ Name: (.*?), Dimensions: \[([\d,]*)\].*?Datatype: (\w+)")
+TENSOR = re.compile(r"\{ Name: (.*?), Dimensions: \[([-\d,]*)\].*?Datatype: (\w+)")
 NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
 #: Kinds of layers that convolve, as TensorRT and TensorRT-RTX name them; of a pooled map it can be a matrix product.
 CONVOLUTION = re.compile(r"correlation|conv|gemm|runtime_fusion", re.IGNORECASE)
@@ -27,7 +27,7 @@ DTYPES = {"half": "fp16", "float": "fp32", "bfloat16": "bf16"}
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """One end of a layer. `dtype` is `int8`, `fp16`, `fp32`, `uint8` and the like; empty where none is told."""
+    """One end of a layer. `dtype` is `int8`, `fp16` and the like, empty where none is told; a free side is -1."""
 
     name: str
     shape: tuple[int, ...]

@@ -101,7 +101,7 @@ def _of_end(request: Request, code: int, *, late: bool) -> EdgesegError:
     if late:
         return EdgesegError(
             f"{request.library} took longer than {request.options.timeout_s:g} s to build.",
-            hint="Give it more time: timeout_s in the [tensorrt] table of a recipe.",
+            hint="Give it more time: --timeout SECONDS, or timeout_s in the [tensorrt] table of a recipe.",
         )
     if code == -signal.SIGKILL:
         return EdgesegError(

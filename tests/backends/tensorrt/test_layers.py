@@ -34,6 +34,11 @@ def test_a_layer_is_read_from_the_log() -> None:
     assert types_read([FOUND], ["conv1", "conv2"]) == {"conv1": "int8"}
 
 
+def test_a_free_batch_is_a_negative_side() -> None:
+    (found,) = layers_of_log([LOG.replace("[1,32,90,120]", "[-1,32,90,120]")])
+    assert found.inputs == (Tensor("x_q", (-1, 32, 90, 120), "int8"),)
+
+
 def end(**told: object) -> dict[str, object]:
     return {"Name": "x", "Location": "Device", "Dimensions": [1, 32, 90, 120], **told}
 

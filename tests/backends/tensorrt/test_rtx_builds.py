@@ -15,8 +15,10 @@ import onnx_ir as ir
 
 from edgeseg.backends import Backend
 from edgeseg.backends.tensorrt.layers import Layer, read_layers
+from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.build.candidates import Built, Candidate, build_candidate
 from edgeseg.build.engine_graph import MadeGraphs, count_convs, depthwise_convs
+from edgeseg.build.gate import golden_frame
 from edgeseg.build.graph_facts import Quantization
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
@@ -24,6 +26,7 @@ from edgeseg.card import Int8Recipe
 from edgeseg.catalog import ranges_beside, zoo_model, zoo_models
 from edgeseg.graph.attach import CLASS_MAP, FRAME
 from edgeseg.graph.io import require_card
+from edgeseg.graph.verify import verify_batch
 from edgeseg.quantize.ranges import load_ranges
 from tests.engines import installed
 
@@ -168,3 +171,21 @@ def test_a_pair_of_every_decoder_is_built(
     built, layers = build(backend, prepared, precision, how, tmp_path)
     note(row_of(f"{decoder}-efficientnet-lite0, narrow", built))
     check(built, layers, count_convs(prepared)[1])
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_pair_of_every_decoder_takes_several_frames(
+    decoder: str,
+    backend: Backend,
+    pairs: dict[str, tuple[ir.Model, Any]],
+    note: Callable[[Row], None],
+    tmp_path: Path,
+) -> None:
+    prepared, ranges = pairs[decoder]
+    verify_batch(prepared, golden_frame(require_card(prepared)))
+    candidate = Candidate(backend, "int8", "s8-sym", "candidate")
+    recipe = BuildRecipe(tensorrt=TensorRtOptions(batch=(1, 2, 4)))
+    how = Quantization(Int8Recipe(), ranges)
+    built = build_candidate(candidate, MadeGraphs(prepared, "half"), how, recipe, tmp_path)
+    note(row_of(f"{decoder}-efficientnet-lite0, narrow, 1 to 4 frames", built))
+    check(built, read_layers(built.engine.path), count_convs(prepared)[1])
