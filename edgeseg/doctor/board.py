@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 GIB = 1 << 30
+#: The first Python that edgeseg runs on.
+OLDEST_PYTHON = (3, 10)
 #: Memory and swap below which building an engine on a board is likely to be killed.
 BUILD_BYTES = 3 * GIB
 #: Degrees Celsius from which on boards slow their clocks, with a little to spare.
@@ -62,14 +64,21 @@ def check_bindings(root: Path = Path("/"), python: tuple[int, int] = sys.version
     if spec is not None and spec.origin is not None:
         return Check(title, "ok", f"{spec.origin}, for Python {wanted}")
     found = [path.parts[-3] for path in root.glob("usr/lib/python3*/dist-packages/tensorrt")]
-    versions = sorted(name.removeprefix("python") for name in found)
+    versions = sorted((name.removeprefix("python") for name in found), key=_numbers)
     if wanted in versions:
         fix = f"python{wanted} -m venv --system-site-packages VENV, and install edgeseg there"
         return Check(title, "fails", f"it is installed for Python {wanted}, and this environment does not see it", fix)
+    if versions and _numbers(versions[-1]) < OLDEST_PYTHON:
+        fix = "Quantize on a PC and build with trtexec, whose line is printed: edgeseg quantize --calibration-cache"
+        return Check(title, "fails", f"it is there for Python {', '.join(versions)}, which is too old", fix)
     if versions:
         fix = f"python{versions[-1]} -m venv --system-site-packages VENV, and install edgeseg there"
         return Check(title, "fails", f"it is there for Python {', '.join(versions)}, and this is {wanted}", fix)
     return Check(title, "missing", "JetPack's bindings are not installed", "sudo apt install python3-libnvinfer")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def check_pip_tensorrt(device: Device, installed: Collection[str]) -> Iterator[Check]:
@@ -97,7 +106,8 @@ def check_build_memory(device: Device) -> Check:
 def check_power(device: Device, root: Path = Path("/")) -> Check:
     """Whether the board runs as fast as it can, without which its figures are those of a slower one."""
     modes = power_modes(root)
-    fastest = next((number for number, name in modes.items() if name.startswith("MAXN")), None)
+    unlimited = (number for number, name in modes.items() if name.startswith("MAXN"))
+    fastest = min(unlimited, key=lambda number: modes[number] != "MAXN_SUPER", default=None)
     found = ", ".join(filter(None, (device.power_mode or "unknown mode", device.governor)))
     if fastest is not None and device.power_mode != modes[fastest]:
         fix = f"sudo nvpmodel -m {fastest} && sudo jetson_clocks"

@@ -89,3 +89,12 @@ BOARDS = (
 )
 #: Thermal zones of a Jetson Nano by number. https://github.com/MartinMatta/Jetson-Nano-temperature/issues/2
 NANO_ZONES = ("AO-therm", "CPU-therm", "GPU-therm", "PLL-therm", "PMIC-Die", "thermal-fan-est")
+#: The zones of an AGX Orin by number, as jtop found them (it leaves "-therm" out).
+#: https://github.com/rbonghi/jetson_stats/issues/381
+ORIN_ZONES = {0: "CPU", 1: "GPU", 3: "CV1", 4: "CV2", 5: "SOC0", 6: "SOC1", 7: "SOC2", 8: "tj", 9: "Tdiode"}
+#: Number, kind and thousandths of a degree of the GPU's zone on an AGX Orin 64 GB with JetPack 6.
+#: https://github.com/laminair/jetson_stats_node_exporter/issues/29
+ORIN_GPU_ZONE = (1, "gpu-thermal", "43000")
+#: The number of the mode MAXN SUPER on an Orin Nano and an Orin NX with JetPack 6.2.
+#: https://github.com/ARK-Electronics/ark_jetson_kernel/pull/20
+MAXN_SUPER = {"Orin Nano": 2, "Orin NX": 0}

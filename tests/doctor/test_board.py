@@ -11,7 +11,7 @@ import pytest
 
 from edgeseg.device import Device, describe_device
 from edgeseg.doctor import board
-from tests.device.boards import NANO_ZONES
+from tests.device.boards import MAXN_SUPER, NANO_ZONES, ORIN_GPU_ZONE, ORIN_ZONES
 from tests.device.test_machine import ORIN_NANO, machine
 
 GIB = 1 << 30
@@ -26,7 +26,9 @@ def orin(tmp_path: Path) -> Device:
     ("installed", "status", "found", "fix"),
     [
         pytest.param(["3.10"], "fails", "this environment does not see it", "python3.10 -m venv", id="unseen"),
-        pytest.param(["3.8"], "fails", "for Python 3.8, and this is 3.10", "python3.8 -m venv", id="another Python"),
+        pytest.param(["3.12"], "fails", "for Python 3.12, and this is 3.10", "python3.12 -m venv", id="another Python"),
+        pytest.param(["3.8"], "fails", "for Python 3.8, which is too old", "--calibration-cache", id="JetPack 5's"),
+        pytest.param(["3.8", "3.12"], "fails", "3.8, 3.12", "python3.12 -m venv", id="two, of which one is too old"),
         pytest.param([], "missing", "not installed", "sudo apt install python3-libnvinfer", id="not installed"),
     ],
 )
@@ -68,28 +70,47 @@ def test_memory_and_swap_together_are_enough_to_build_or_not(
     assert ("swapon" in check.fix) == (status == "warning")
 
 
-@pytest.mark.parametrize(
-    ("mode", "status", "fix"),
-    [("0001", "warning", "sudo nvpmodel -m 2 && sudo jetson_clocks"), ("0002", "ok", "")],
-    ids=["a slower mode", "the fastest"],
-)
-def test_a_slower_power_mode_is_a_warning(mode: str, status: str, fix: str, tmp_path: Path) -> None:
-    modes = ORIN_NANO["etc/nvpmodel.conf"] + "< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n"
-    files = ORIN_NANO | {"etc/nvpmodel.conf": modes, "var/lib/nvpmodel/status": f"pmode:{mode}"}
-    check = board.check_power(machine(tmp_path, files), tmp_path)
-    assert (check.status, check.fix) == (status, fix)
+@pytest.mark.parametrize("more", ["", "< POWER_MODEL ID=4 NAME=MAXN >\n"], ids=["", "beside MAXN"])
+@pytest.mark.parametrize("fastest", MAXN_SUPER.values(), ids=MAXN_SUPER)
+def test_a_slower_power_mode_is_a_warning(fastest: int, more: str, tmp_path: Path) -> None:
+    modes = f"< POWER_MODEL ID=5 NAME=15W >\n{more}< POWER_MODEL ID={fastest} NAME=MAXN_SUPER >\n"
+    for mode, status, fix in (
+        (5, "warning", f"sudo nvpmodel -m {fastest} && sudo jetson_clocks"),
+        (fastest, "ok", ""),
+    ):
+        files = ORIN_NANO | {"etc/nvpmodel.conf": modes, "var/lib/nvpmodel/status": f"pmode:{mode:04}"}
+        root = tmp_path / str(mode)
+        check = board.check_power(machine(root, files), root)
+        assert (check.status, check.fix) == (status, fix)
 
 
+NANO = {index: (kind, "45000") for index, kind in enumerate(NANO_ZONES)}
+ORIN = {number: (f"{kind}-therm", "45000") for number, kind in ORIN_ZONES.items()}
+
+
+@pytest.mark.parametrize("known", [NANO, ORIN], ids=["a Nano's zones", "an Orin's"])
 @pytest.mark.parametrize(("temperature", "status"), [("51343", "ok"), ("88500", "warning")])
-def test_heat_is_that_of_the_hottest_zone(temperature: str, status: str, tmp_path: Path) -> None:
-    zones = [(kind, "45000") for kind in NANO_ZONES] + [("tj-thermal", temperature), ("cv0-thermal", "none")]
-    for index, (kind, degrees) in enumerate(zones):
-        zone = tmp_path / f"sys/class/thermal/thermal_zone{index}"
+def test_heat_is_that_of_the_hottest_zone(
+    temperature: str, status: str, known: dict[int, tuple[str, str]], tmp_path: Path
+) -> None:
+    write_zones(tmp_path, known | {10: ("tj-thermal", temperature), 11: ("cv0-thermal", "none")})
+    (check,) = board.check_heat(tmp_path)
+    assert (check.status, "tj-thermal" in check.found) == (status, True)
+
+
+def test_one_zone_is_told_by_name_and_degrees(tmp_path: Path) -> None:
+    number, kind, degrees = ORIN_GPU_ZONE
+    write_zones(tmp_path, {number: (kind, degrees)})
+    (check,) = board.check_heat(tmp_path)
+    assert (check.status, check.found) == ("ok", "43 °C, gpu-thermal")
+
+
+def write_zones(root: Path, zones: dict[int, tuple[str, str]]) -> None:
+    for index, (kind, degrees) in zones.items():
+        zone = root / f"sys/class/thermal/thermal_zone{index}"
         zone.mkdir(parents=True)
         (zone / "type").write_text(kind + "\n")
         (zone / "temp").write_text(degrees + "\n")
-    (check,) = board.check_heat(tmp_path)
-    assert (check.status, "tj-thermal" in check.found) == (status, True)
 
 
 @pytest.mark.parametrize(
