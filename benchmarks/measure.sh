@@ -19,6 +19,12 @@ for model in edgeseg/zoo/*.onnx; do
     model=$(basename "$model" .onnx)
     build "build-$model" "$model" --duration 20
 done
+if python -c 'import tensorrt_rtx_bindings' 2>/dev/null; then
+    for model in edgeseg/zoo/*.onnx; do
+        model=$(basename "$model" .onnx)
+        edgeseg build "$model" --int8 --backend tensorrt-rtx -o "$engines/rtx" --json >"$folder/rtx-$model.json"
+    done
+fi
 for mode in full half; do
     build "backends-$mode" --upsample "$mode" --duration 20
 done

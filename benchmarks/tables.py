@@ -62,6 +62,22 @@ def backends(folder: Path) -> Iterator[list[str]]:
         yield [first["backend"], first["precision"] + dialect, *measured]
 
 
+def rtx(folder: Path) -> Iterator[list[str]]:
+    """A row for each engine of TensorRT-RTX, without the INT8 convolutions that it runs in float all the same."""
+    yield ["model", "precision", "INT8 convolutions", "plan MB", "seconds to build"]
+    yield ["---", "---", *3 * ["---:"]]
+    for path in sorted(folder.glob("rtx-*.json")):
+        for row in (row for row in read(path)["candidates"] if row["backend"] == "tensorrt-rtx"):
+            spared = ", depthwise in FP16" if row["spare_depthwise"] else ""
+            yield [
+                f"`{path.stem.removeprefix('rtx-')}`",
+                row["precision"] + spared,
+                f"{row['int8_convs'] - len(row['not_int8'])}/{row['total_convs']}",
+                f"{row['size_bytes'] / 1e6:.1f}",
+                f"{row['seconds']:.1f}",
+            ]
+
+
 def repair(folder: Path) -> Iterator[list[str]]:
     """A row for each step of a repair."""
     yield ["step", "what was done", "drop, points", "gain", "INT8 convolutions", ""]
@@ -93,6 +109,7 @@ def training(folder: Path) -> Iterator[list[str]]:
 TABLES: dict[str, Callable[[Path], Iterator[list[str]]]] = {
     "models": models,
     "backends": backends,
+    "rtx": rtx,
     "repair": repair,
     "training": training,
 }

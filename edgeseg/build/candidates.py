@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ class Built:
         int8_convs, total_convs: Convolutions with Q/DQ on input and weights, and all.
         float_nodes: Convolutions and other heavy operators without.
         not_int8: Convolutions with Q/DQ that the library runs in float all the same, where it tells.
+        seconds: That its library took to build it.
     """
 
     candidate: Candidate
@@ -86,6 +88,7 @@ class Built:
     total_convs: int
     float_nodes: tuple[str, ...]
     not_int8: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 def plan(recipe: BuildRecipe, backends: list[Backend], graphs: Graphs) -> list[Candidate]:
@@ -187,7 +190,9 @@ def build_candidate(
     if facts.cache is not None:
         write_bytes(cache_beside(own / name), calibration_cache(facts.cache, backend.version()))
         options = dataclasses.replace(options, calibration=cache_beside(own / name))
+    begun = time.perf_counter()
     engine = backend.build(source, own / name, options, on_progress, card)
+    seconds = time.perf_counter() - begun
     if backend.native:
         source.replace(graph_beside(engine.path))
     else:
@@ -202,6 +207,7 @@ def build_candidate(
         facts.total_convs,
         facts.float_nodes,
         missed,
+        seconds,
     )
 
 

@@ -64,6 +64,7 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
         spare_depthwise: Depthwise convolutions were left in float too.
         own_tail: The backend picks the best class by a kernel of edgeseg's own.
         not_int8: Convolutions with Q/DQ that the library runs in float all the same, where it tells.
+        seconds: That its library took to build it.
     """
 
     backend: str
@@ -81,6 +82,7 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
     total_convs: int = 0
     float_nodes: tuple[str, ...] = ()
     not_int8: tuple[str, ...] = ()
+    seconds: float = 0.0
     speed: Speed | None = None
     gate: Gate | None = None
 

@@ -122,6 +122,7 @@ def _row(one: Trial, *, picked: bool, rival: Trial | None) -> CandidateReport:
         total_convs=built.total_convs,
         float_nodes=built.float_nodes,
         not_int8=built.not_int8,
+        seconds=built.seconds,
         speed=one.speed,
         gate=one.gate,
     )
