@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -322,16 +323,48 @@ def test_of_two_equal_builds_one_builds_and_the_other_waits(built: Path, tmp_pat
     assert said[0] == said[1], "the very same report, seconds and all"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@contextmanager
+def not_mine(folder: Path) -> Iterator[Path]:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    folder.mkdir(mode=0o500)
+    yield folder
+
+
+@contextmanager
+def full(folder: Path) -> Iterator[Path]:
+    """A file system of one page, which another file has."""
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (folder / "other").write_bytes(bytes(4096))
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@contextmanager
+def a_file(folder: Path) -> Iterator[Path]:
+    folder.write_text("no folder")
+    yield folder
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[Path]:
+    yield Path("/proc/edgeseg")
+
+
+@pytest.mark.parametrize("cache", [full, read_only, not_mine, a_file])
 def test_a_cache_that_cannot_be_written_costs_time_alone(
-    engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Callable[[Path], Any], engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flip_one_bit(engine)
-    (tmp_path / "cache").mkdir(mode=0o500)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    rebuild(engine)
+    with cache(tmp_path / "cache") as folder:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+        rebuild(engine)
     assert fits(engine)
-    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_an_accelerator_that_takes_a_cache_gets_one(built: Path, tmp_path: Path) -> None:
