@@ -6,7 +6,7 @@ import re
 
 __all__ = ["SMALLER", "advice"]
 
-SMALLER = "Give it less to hold: workspace_mib in the [tensorrt] table of a recipe, a smaller --imgsz, or more swap."
+SMALLER = "Give it less to hold: --workspace MIB, a smaller --imgsz, or more swap."
 #: What the library says, and what helps.
 ADVICE: tuple[tuple[str, str], ...] = (
     (
@@ -18,7 +18,7 @@ ADVICE: tuple[tuple[str, str], ...] = (
     (r"scale coefficients must all be positive", "A range is empty or no number: calibrate on frames with content."),
     (r"number of scales", "Weights have one scale per output channel: quantize anew with edgeseg quantize."),
     (r"uint8", "Bytes may enter and leave through a Cast alone: give the model to edgeseg build, which does so."),
-    (r"out of memory|cudaErrorMemoryAllocation|insufficient memory", SMALLER),
+    (r"out.?of.?memory|cudaErrorMemoryAllocation|insufficient memory", SMALLER),
     (r"cudaError.*\b35\b|insufficient driver|no CUDA-capable device", "It needs an NVIDIA GPU and its driver."),
     (r"optimization profile", "The graph has free sizes. Give them: --imgsz HxW."),
 )

@@ -87,6 +87,15 @@ def test_a_build_that_ends_badly_is_an_error(
     assert not (tmp_path / "plan").exists()
 
 
+def test_a_gpu_without_memory_is_told_with_what_helps(bindings: Callable[[str], None], tmp_path: Path) -> None:
+    said = "[virtualMemoryBuffer.cpp::resizePhysical::154] Error Code 2: OutOfMemory (Requested size was 2147483648)"
+    bindings(f"next(given[0] for name, given in module.asked if name == 'Builder').log("
+             f"module.ILogger.Severity.ERROR, {said!r}); return None")  # fmt: skip
+    with pytest.raises(ModelFileError, match="OutOfMemory") as caught:
+        build_plan(request(tmp_path))
+    assert "--workspace MIB" in caught.value.hint
+
+
 def test_a_build_that_takes_too_long_is_given_up(bindings: Callable[[str], None], tmp_path: Path) -> None:
     bindings("time.sleep(600)")
     with pytest.raises(EdgesegError, match=r"tensorrt took longer than 1\.5 s to build") as caught:
