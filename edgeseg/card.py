@@ -115,13 +115,15 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     Attributes:
         version: Of the engine library, in full.
-        gpu, compute_capability: Of the GPU that it was built on.
+        gpu, compute_capability, multiprocessors: Of the GPU that it was built on; Jetsons of one name differ in the
+            last.
         jetpack, l4t: Of the Jetson that it was built on.
     """
 
     version: str
     gpu: str = ""
     compute_capability: str = ""
+    multiprocessors: int = 0
     jetpack: str = ""
     l4t: str = ""
 

@@ -104,6 +104,7 @@ class Session(ABC):
         self._next = 0
         self._lock = threading.Lock()
         self._closed = False
+        self._ended_by: tuple[str, str] | None = None
 
     @abstractmethod
     def _start(self, slot: int) -> None:
@@ -172,6 +173,11 @@ class Session(ABC):
                     self._finish(ticket._slot)
             self._free()
 
+    def _end(self, error: EdgesegError) -> None:
+        """Close without waiting for anything, for a reason that every later call is told."""
+        self._closed, self._ended_by = True, (error.message, error.hint)
+        self._under_way[:] = [None, None]
+
     def _free_input(self) -> UInt8:
         if self._under_way[self._next] is not None:
             raise EdgesegError("Two tickets are under way already.", hint="Take the result of the older one first.")
@@ -217,6 +223,9 @@ class Session(ABC):
             raise EdgesegError("Two threads use one session at once.", hint="Give each thread a session of its own.")
         try:
             if self._closed:
+                if self._ended_by is not None:
+                    reason, hint = self._ended_by
+                    raise EdgesegError(f"This session is over. {reason}", hint=hint)
                 raise EdgesegError("This session is closed.", hint="Load the engine again.")
             yield
         finally:

@@ -114,7 +114,7 @@ def test_every_status_is_looked_at(cuda: Cuda) -> None:
     calls = [name for name in vars(runtime) if name.startswith("cuda") and callable(getattr(runtime, name))]
     calls = [name for name in calls if not isinstance(getattr(runtime, name), type)]
     stream, memory = cuda.create_stream(), cuda.pinned(8, mapped=True)
-    event, address = cuda.create_event(spin=False), cuda.allocate(8)
+    event, spinning, address = cuda.create_event(spin=False), cuda.create_event(spin=True), cuda.allocate(8)
     graph = cuda.capture(stream, lambda: None)
     assert graph is not None
     uses = {
@@ -129,6 +129,7 @@ def test_every_status_is_looked_at(cuda: Cuda) -> None:
         "cudaEventDestroy": lambda: cuda.destroy_event(event),
         "cudaEventRecord": lambda: cuda.record(event, stream),
         "cudaEventSynchronize": lambda: cuda.wait(event),
+        "cudaEventQuery": lambda: cuda.wait(spinning),
         "cudaEventElapsedTime": lambda: cuda.milliseconds(event, event),
         "cudaStreamBeginCapture": lambda: cuda.capture(stream, lambda: None),
         "cudaGraphLaunch": lambda: cuda.launch_graph(graph, stream),
@@ -143,6 +144,25 @@ def test_every_status_is_looked_at(cuda: Cuda) -> None:
             use()
         assert caught.value.sticky
         del runtime.FAULTS[name]
+
+
+@pytest.mark.parametrize(
+    ("version", "spin", "asked"),
+    [
+        pytest.param("12.6.2", False, "cudaEventQuery", id="an old version holds Python still in a wait"),
+        pytest.param("12.9.1", False, "cudaEventSynchronize", id="a newer one does not"),
+        pytest.param("13.5.0", True, "cudaEventQuery", id="to spin is to ask"),
+    ],
+)
+def test_a_wait_lets_other_threads_go_on(version: str, spin: bool, asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with host_gpu():
+        monkeypatch.setattr(importlib.import_module("cuda.bindings"), "__version__", version)
+        cuda, runtime = open_cuda(), importlib.import_module("cuda.bindings.runtime")
+        stream, event = cuda.create_stream(), cuda.create_event(spin=spin)
+        cuda.record(event, stream)
+        runtime.CALLS.clear()
+        cuda.wait(event)
+        assert list(runtime.CALLS) == [asked]
 
 
 def test_nothing_of_cuda_is_imported_until_it_is_asked_for() -> None:

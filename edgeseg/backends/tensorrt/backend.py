@@ -91,8 +91,7 @@ class TensorRt(Backend):
         if built.version != here.version and not (options.any_version and _numbers(built) <= _numbers(here)):
             return f"It was built by {self.name} {built.version}; here is {here.version}, which takes its own alone."
         if built.gpu and here.gpu and not _same_gpu(options, built, here):
-            gpus = (f"{one.gpu} (compute capability {one.compute_capability})" for one in (built, here))
-            return "It was built for {}; this machine has {}.".format(*gpus)
+            return f"It was built for {_gpu(built)}; this machine has {_gpu(here)}."
         return ""
 
     def _identity(self) -> Identity:
@@ -105,6 +104,7 @@ class TensorRt(Backend):
             version=self.version(),
             gpu=device.name,
             compute_capability=device.compute_capability,
+            multiprocessors=device.multiprocessors,
             jetpack=jetpack_version(l4t),
             l4t=l4t,
         )
@@ -198,7 +198,7 @@ class TensorRt(Backend):
     def _timing_cache(self) -> Path:
         """Times of kernels are those of one version on one GPU."""
         here = self._identity()
-        gpu = f"{here.gpu}-{here.compute_capability}".replace(" ", "-").replace("/", "-") if here.gpu else "no-gpu"
+        gpu = "-".join(map(str, _kind(here))).replace(" ", "-").replace("/", "-") if here.gpu else "no-gpu"
         return cache_folder() / "timing" / f"{self.name}-{self.version()}-{gpu}"
 
 
@@ -249,7 +249,15 @@ def _same_gpu(options: TensorRtOptions, built: Identity, here: Identity) -> bool
         return float(here.compute_capability) >= 8
     if options.hardware == "same-compute-capability":
         return built.compute_capability == here.compute_capability
-    return (built.gpu, built.compute_capability) == (here.gpu, here.compute_capability)
+    return _kind(built) == _kind(here)
+
+
+def _kind(one: Identity) -> tuple[str, str, int]:
+    return one.gpu, one.compute_capability, one.multiprocessors
+
+
+def _gpu(one: Identity) -> str:
+    return f"{one.gpu} (compute capability {one.compute_capability}, {one.multiprocessors} multiprocessors)"
 
 
 def _execution(options: EngineOptions, answer: Answer, *, typed: bool) -> dict[str, Any]:

@@ -105,6 +105,7 @@ class OpenResize:
         self._wanted, self._cuda = wanted, cuda
         code = compile_cubin(resize_source(), cuda.device.compute_capability, wanted.macros)
         self._kernel = cuda.load_kernel(code, "resize")
+        held.callback(cuda.unload_kernel, self._kernel)
         self._tables = [self._keep(table, stream, held) for table in wanted.tables()]
         self._frames_at = cuda.allocate(wanted.batch * math.prod(wanted.to_hw) * wanted.channels)
         held.callback(cuda.free, self._frames_at)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,7 @@ class TensorRtSession(Session):
         if CLASS_MAP not in self._names and self._output == CLASS_MAP:
             self._tail = tail_of(card, self._shapes[LOGITS], half=dtype.itemsize == 2)
             self._kernel = self._tail.load(cuda)
+            self._held.callback(cuda.unload_kernel, self._kernel)
 
     def _answer_shape(self, card: Card) -> Shape:
         return (card.batch, *card.fixed_size_hw) if self._tail is not None else self._shapes[self._output]
@@ -212,6 +214,7 @@ class TensorRtSession(Session):
         if self._beside in self._names:
             context.set_tensor_address(self._beside, self._beside_at)
         if not context.execute_async_v3(self._stream):
+            self._cuda.raise_last_error()
             raise CudaError(f"{self._library.name} failed: {last_errors(self._library.name)}.", hint=REBUILD)
         if self._tail is not None:
             self._tail.launch(self._cuda, self._kernel, self._beside_at, slot.answer_at, self._stream)
@@ -220,24 +223,33 @@ class TensorRtSession(Session):
 
     def _start(self, slot: int) -> None:
         own, cuda = self._slots[slot], self._cuda
-        cuda.record(own.begin, self._stream)
-        if own.graph is not None:
-            cuda.launch_graph(own.graph, self._stream)
-        else:
-            self._enqueue(own)
-        cuda.record(own.end, self._stream)
+        with self._ended_by_sticky_errors():
+            cuda.record(own.begin, self._stream)
+            if own.graph is not None:
+                cuda.launch_graph(own.graph, self._stream)
+            else:
+                self._enqueue(own)
+            cuda.record(own.end, self._stream)
 
     def _finish(self, slot: int) -> dict[str, float]:
         own = self._slots[slot]
-        try:
+        with self._ended_by_sticky_errors():
             self._cuda.wait(own.end)
-        except CudaError as error:
-            self._closed = self._closed or error.sticky
-            raise
         if self._output == LOGITS:
             answer = self._buffers.outputs[slot]
             np.copyto(answer, own.answer.view(self._dtype).reshape(answer.shape))
         return {"inference": self._cuda.milliseconds(own.begin, own.end)}
+
+    @contextmanager
+    def _ended_by_sticky_errors(self) -> Iterator[None]:
+        """After a sticky error nothing of this process's CUDA works: the session is over, and lets go of all."""
+        try:
+            yield
+        except CudaError as error:
+            if error.sticky:
+                self._end(error)
+                self._release()
+            raise
 
     def _make_buffers(self, frame: Shape, answer: Shape) -> Buffers:
         """Class maps are given as the GPU writes them, logits in float32 whatever they are in the engine."""

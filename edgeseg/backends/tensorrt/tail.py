@@ -66,7 +66,7 @@ class Tail:
         return -(-width // BLOCK[0]), -(-self.batch * height // BLOCK[1])
 
     def load(self, cuda: Cuda) -> int:
-        """The kernel, compiled for this GPU.
+        """The kernel, compiled for this GPU; `Cuda.unload_kernel` gives it back.
 
         Raises:
             MissingDependency: CUDA's compiler NVRTC is not installed.

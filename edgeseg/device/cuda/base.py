@@ -56,6 +56,7 @@ class CudaDevice:
 
     Attributes:
         compute_capability: Such as `8.7`.
+        multiprocessors: How many it has; GPUs of one name can differ in that.
         integrated: It shares its memory with the processor.
         maps_host_memory: It can read and write pinned memory in its place.
     """
@@ -63,6 +64,7 @@ class CudaDevice:
     name: str
     compute_capability: str
     memory_bytes: int
+    multiprocessors: int
     integrated: bool
     maps_host_memory: bool
 
@@ -134,7 +136,14 @@ class Cuda(ABC):
 
     @abstractmethod
     def wait(self, event: int) -> None:
-        """Wait until an event has happened; what failed on the stream before it is raised here."""
+        """Wait until an event has happened; what failed on the stream before it is raised here.
+
+        Other threads of Python go on meanwhile.
+        """
+
+    @abstractmethod
+    def raise_last_error(self) -> None:
+        """Raise what made an earlier call of another library fail, where CUDA knows it."""
 
     @abstractmethod
     def milliseconds(self, start: int, end: int) -> float:
@@ -158,6 +167,10 @@ class Cuda(ABC):
     @abstractmethod
     def load_kernel(self, code: bytes, name: str) -> int:
         """The kernel of that name in compiled code (cubin or PTX)."""
+
+    @abstractmethod
+    def unload_kernel(self, kernel: int) -> None:
+        """Give back a kernel."""
 
     @abstractmethod
     def launch(

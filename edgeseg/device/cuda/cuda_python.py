@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import re
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +23,13 @@ CTYPES: dict[type[Any], type[Any]] = {
     np.uint32: ctypes.c_uint32,
     np.float32: ctypes.c_float,
 }
+
+
+NOT_READY = 600
+#: The first version whose waits let other threads of Python go on.
+RELEASES_GIL = (12, 9, 1)
+#: Seconds between two questions to an event, with versions before that.
+NAP_S = 50e-6
 
 
 class CudaPython(Cuda):
@@ -44,13 +53,16 @@ class CudaPython(Cuda):
             self._driver_name = "cuda.cuda"
         version = getattr(importlib.import_module(self._driver_name.rpartition(".")[0]), "__version__", "")
         self.binding = f"cuda-python {version}".strip()
-        self._modules: list[Any] = []
+        self._modules: dict[int, Any] = {}
+        self._spinning: set[int] = set()
+        self._holds_gil = _numbers(version) < RELEASES_GIL
         self._call("cudaSetDevice", 0)
         told = self._call("cudaGetDeviceProperties", 0)
         self.device = CudaDevice(
             name=told.name.decode(),
             compute_capability=f"{told.major}.{told.minor}",
             memory_bytes=told.totalGlobalMem,
+            multiprocessors=told.multiProcessorCount,
             integrated=bool(told.integrated),
             maps_host_memory=bool(told.canMapHostMemory),
         )
@@ -111,17 +123,41 @@ class CudaPython(Cuda):
         self._call("cudaStreamDestroy", stream)
 
     def create_event(self, *, spin: bool) -> int:
-        flags = self._runtime.cudaEventDefault if spin else self._runtime.cudaEventBlockingSync
-        return int(self._call("cudaEventCreateWithFlags", flags))
+        event = int(self._call("cudaEventCreateWithFlags", self._runtime.cudaEventBlockingSync))
+        if spin:
+            self._spinning.add(event)
+        return event
 
     def destroy_event(self, event: int) -> None:
+        self._spinning.discard(event)
         self._call("cudaEventDestroy", event)
 
     def record(self, event: int, stream: int) -> None:
         self._call("cudaEventRecord", event, stream)
 
     def wait(self, event: int) -> None:
-        self._call("cudaEventSynchronize", event)
+        if event in self._spinning:
+            # By asking, because on a Jetson CUDA sleeps in a wait whatever the event's flags are.
+            while not self._has_happened(event):
+                pass
+        elif self._holds_gil:
+            while not self._has_happened(event):
+                time.sleep(NAP_S)
+        else:
+            self._call("cudaEventSynchronize", event)
+
+    def _has_happened(self, event: int) -> bool:
+        (status,) = self._runtime.cudaEventQuery(event)
+        if int(status) == NOT_READY:
+            return False
+        if int(status):
+            raise failure("cudaEventQuery", int(status), self._runtime.cudaGetErrorString(status)[1].decode())
+        return True
+
+    def raise_last_error(self) -> None:
+        (status,) = self._runtime.cudaGetLastError()
+        if int(status):
+            raise failure("A call", int(status), self._runtime.cudaGetErrorString(status)[1].decode())
 
     def milliseconds(self, start: int, end: int) -> float:
         return float(self._call("cudaEventElapsedTime", start, end))
@@ -163,8 +199,12 @@ class CudaPython(Cuda):
 
     def load_kernel(self, code: bytes, name: str) -> int:
         module = self._drive("cuModuleLoadData", code)
-        self._modules.append(module)
-        return int(self._drive("cuModuleGetFunction", module, name.encode()))
+        kernel = int(self._drive("cuModuleGetFunction", module, name.encode()))
+        self._modules[kernel] = module
+        return kernel
+
+    def unload_kernel(self, kernel: int) -> None:
+        self._drive("cuModuleUnload", self._modules.pop(kernel))
 
     def launch(
         self, kernel: int, grid: tuple[int, int], block: tuple[int, int], arguments: Sequence[Any], stream: int
@@ -172,3 +212,7 @@ class CudaPython(Cuda):
         values = tuple(int(one) if isinstance(one, np.integer) else float(one) for one in arguments)
         packed = (values, tuple(CTYPES[type(one)] for one in arguments))
         self._drive("cuLaunchKernel", kernel, *grid, 1, *block, 1, 0, stream, packed, 0)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

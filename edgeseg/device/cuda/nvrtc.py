@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from edgeseg.device.cuda.base import PACKAGE, CudaError
@@ -15,7 +16,7 @@ INSTALL = "Install it: pip install nvidia-cuda-nvrtc, on a Jetson: sudo apt inst
 
 
 def compile_cubin(source: str, compute_capability: str, macros: Mapping[str, str]) -> bytes:
-    """Machine code of CUDA C for one kind of GPU.
+    """Machine code of CUDA C for one kind of GPU, compiled once in a process.
 
     Args:
         source: Without includes.
@@ -26,9 +27,14 @@ def compile_cubin(source: str, compute_capability: str, macros: Mapping[str, str
         MissingDependency: The compiler, or its Python package, is not installed.
         CudaError: It refuses the source.
     """
+    return _compile(source, compute_capability, tuple(f"-D{name}={value}" for name, value in sorted(macros.items())))
+
+
+@lru_cache(maxsize=32)
+def _compile(source: str, compute_capability: str, macros: tuple[str, ...]) -> bytes:
     nvrtc = _nvrtc()
     architecture = f"sm_{compute_capability.replace('.', '')}"
-    options = [f"--gpu-architecture={architecture}", "--fmad=false", *(f"-D{name}={macros[name]}" for name in macros)]
+    options = [f"--gpu-architecture={architecture}", "--fmad=false", *macros]
     encoded = [option.encode() for option in options]
     try:
         program = _checked(nvrtc, nvrtc.nvrtcCreateProgram(source.encode(), b"kernel.cu", 0, [], []))

@@ -28,6 +28,7 @@ class PyCuda(Cuda):
         self._driver: Any = importlib.import_module("pycuda.driver")
         self.binding = f"pycuda {importlib.import_module('pycuda').VERSION_TEXT}"
         self._kept: dict[int, Any] = {}
+        self._spinning: set[int] = set()
         try:
             self._driver.init()
             device = self._driver.Device(0)
@@ -41,6 +42,7 @@ class PyCuda(Cuda):
             name=device.name(),
             compute_capability=f"{major}.{minor}",
             memory_bytes=device.total_memory(),
+            multiprocessors=attributes[known.MULTIPROCESSOR_COUNT],
             integrated=bool(attributes[known.INTEGRATED]),
             maps_host_memory=bool(attributes[known.CAN_MAP_HOST_MEMORY]),
         )
@@ -103,12 +105,14 @@ class PyCuda(Cuda):
             del self._kept[stream]
 
     def create_event(self, *, spin: bool) -> int:
-        flags = 0 if spin else self._driver.event_flags.BLOCKING_SYNC
         with self._active("Event"):
-            made = self._driver.Event(flags)
-            return self._keep(id(made), made)
+            made = self._driver.Event(self._driver.event_flags.BLOCKING_SYNC)
+        if spin:
+            self._spinning.add(id(made))
+        return self._keep(id(made), made)
 
     def destroy_event(self, event: int) -> None:
+        self._spinning.discard(event)
         with self._active("Event"):
             del self._kept[event]
 
@@ -118,7 +122,12 @@ class PyCuda(Cuda):
 
     def wait(self, event: int) -> None:
         with self._active("Event.synchronize"):
+            while event in self._spinning and not self._kept[event].query():
+                pass
             self._kept[event].synchronize()
+
+    def raise_last_error(self) -> None:
+        """Its driver API has no last error; the next call on the stream tells."""
 
     def milliseconds(self, start: int, end: int) -> float:
         with self._active("Event.time_since"):
@@ -138,6 +147,10 @@ class PyCuda(Cuda):
             module = self._driver.module_from_buffer(code)
             function = module.get_function(name)
             return self._keep(id(function), (module, function))
+
+    def unload_kernel(self, kernel: int) -> None:
+        with self._active("Module"):
+            del self._kept[kernel]
 
     def launch(
         self, kernel: int, grid: tuple[int, int], block: tuple[int, int], arguments: Sequence[Any], stream: int

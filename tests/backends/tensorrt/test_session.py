@@ -60,11 +60,13 @@ def test_all_is_given_back_when_it_closes(backend: Backend, gpu: Any, tmp_path: 
     assert live(gpu) == {}
 
 
-def test_a_thousand_sessions_leave_nothing(backend: Backend, gpu: Any, tmp_path: Path) -> None:
-    engine = build(backend, tmp_path)
-    for _ in range(1000):
-        with backend.load(engine) as session:
-            session.infer(frame())
+@pytest.mark.parametrize("tail", ["channels_first", "outside"])
+def test_a_thousand_sessions_leave_nothing(tail: TailLayout, backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    graph = write_frame_graph(tmp_path / "graph.onnx", head="cast", tail=tail)
+    engine = backend.build(graph, tmp_path / "tiny.engine", EngineOptions())
+    for index in range(1000):
+        with backend.load(engine, frame_hw=(60, 100) if index % 10 == 0 else None) as session:
+            session.submit().result()
     assert live(gpu) == {}
 
 
@@ -159,13 +161,32 @@ def fails(session: Session, kind: type[EdgesegError], said: str) -> EdgesegError
     return caught.value
 
 
-def test_after_a_sticky_error_the_session_is_over(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("call", ["cudaEventSynchronize", "cudaEventRecord", "cudaGraphLaunch"])
+def test_after_a_sticky_error_the_session_is_over(call: str, backend: Backend, gpu: Any, tmp_path: Path) -> None:
     session = backend.load(build(backend, tmp_path))
-    gpu.FAULTS["cudaEventSynchronize"] = gpu.cudaError_t.cudaErrorIllegalAddress
-    error = fails(session, CudaError, r"cudaEventSynchronize failed: cudaErrorIllegalAddress \(700\)")
+    before = session.submit() if call == "cudaEventSynchronize" else None
+    gpu.FAULTS[call] = gpu.cudaError_t.cudaErrorIllegalAddress
+    error = fails(session, CudaError, rf"{call} failed: cudaErrorIllegalAddress \(700\)")
     assert "start it anew" in error.hint
-    fails(session, EdgesegError, "This session is closed")
+    again = fails(session, EdgesegError, rf"This session is over. {call} failed")
+    assert again.hint == error.hint
+    if before is not None:
+        with pytest.raises(EdgesegError, match="This session is over"):
+            before.result()
     session.close()
+    del error, again, before
+    assert live(gpu) == {}
+
+
+def test_what_broke_the_library_is_told_where_cuda_knows_it(backend: Backend, gpu: Any, tmp_path: Path) -> None:
+    library: Any = importlib.import_module("tensorrt")
+    with backend.load(build(backend, tmp_path, cuda_graph=False)) as session:
+        library.FAULTS.add("execute")
+        gpu.FAULTS["cudaGetLastError"] = gpu.cudaError_t.cudaErrorIllegalAddress
+        fails(session, CudaError, r"A call failed: cudaErrorIllegalAddress \(700\)")
+        library.FAULTS.clear()
+        gpu.FAULTS.clear()
+        fails(session, EdgesegError, "This session is over")
 
 
 def test_a_session_that_fails_while_it_closes_stays_closed(backend: Backend, gpu: Any, tmp_path: Path) -> None:
@@ -250,10 +271,17 @@ def test_an_engine_that_changes_while_it_is_opened_is_refused(backend: Backend, 
 def test_an_engine_fits_what_it_was_built_to_fit(
     options: dict[str, object], version: str, gpu_name: str, capability: str, fits: bool, backend: Backend
 ) -> None:
-    identity = Identity(version=version, gpu=gpu_name, compute_capability=capability)
+    identity = Identity(version=version, gpu=gpu_name, compute_capability=capability, multiprocessors=8)
     own = msgspec.to_builtins(TensorRtOptions(**options))  # type: ignore[arg-type]
     made = msgspec.structs.replace(card(), identity=identity, measured={"execution": {"options": own}})
     assert (backend.misfit(made) == "") == fits
+
+
+def test_gpus_of_one_name_are_told_apart_by_their_multiprocessors(backend: Backend) -> None:
+    own = msgspec.to_builtins(TensorRtOptions())
+    identity = Identity(version="10.3.0", gpu="Host GPU", compute_capability="8.7", multiprocessors=16)
+    made = msgspec.structs.replace(card(), identity=identity, measured={"execution": {"options": own}})
+    assert "16 multiprocessors); this machine has Host GPU (compute capability 8.7, 8 multi" in backend.misfit(made)
 
 
 def test_a_graph_is_refused_for_a_dla_that_takes_a_cache_alone(backend: Backend, tmp_path: Path) -> None:

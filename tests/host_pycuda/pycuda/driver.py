@@ -30,7 +30,7 @@ def _want_context() -> None:
 def init() -> None: ...
 
 
-device_attribute = SimpleNamespace(INTEGRATED=18, CAN_MAP_HOST_MEMORY=19)
+device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT=16, INTEGRATED=18, CAN_MAP_HOST_MEMORY=19)
 host_alloc_flags = SimpleNamespace(DEVICEMAP=2)
 event_flags = SimpleNamespace(BLOCKING_SYNC=1)
 
@@ -51,7 +51,8 @@ class Device:
         return Context()
 
     def get_attributes(self) -> dict[int, int]:
-        return {device_attribute.INTEGRATED: 1, device_attribute.CAN_MAP_HOST_MEMORY: 1}
+        known = device_attribute
+        return {known.MULTIPROCESSOR_COUNT: 8, known.INTEGRATED: 1, known.CAN_MAP_HOST_MEMORY: 1}
 
     def compute_capability(self) -> tuple[int, int]:
         return 8, 7
@@ -119,6 +120,10 @@ class Event:
 
     def synchronize(self) -> None:
         _want_context()
+
+    def query(self) -> bool:
+        _want_context()
+        return True
 
     def time_since(self, other: Event) -> float:
         _want_context()

@@ -6,7 +6,7 @@ import ctypes
 import tempfile
 from typing import Any
 
-from cuda.bindings.runtime import CALLS, OK, give
+from cuda.bindings.runtime import CALLS, LIVE, OK, give
 
 _functions: list[Any] = []
 
@@ -15,7 +15,13 @@ def cuModuleLoadData(code: bytes) -> tuple[Any, ...]:
     with tempfile.NamedTemporaryFile(suffix=".so") as file:
         file.write(code)
         file.flush()
+        LIVE["module"] += 1
         return OK, ctypes.CDLL(file.name)
+
+
+def cuModuleUnload(module: ctypes.CDLL) -> tuple[Any, ...]:
+    LIVE["module"] -= 1
+    return (OK,)
 
 
 def cuModuleGetFunction(module: ctypes.CDLL, name: bytes) -> tuple[Any, ...]:

@@ -50,7 +50,7 @@ def _call(function: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, 
     def call(*arguments: Any) -> tuple[Any, ...]:
         CALLS.append(function.__name__)
         if function.__name__ in FAULTS:
-            return (FAULTS[function.__name__], None)
+            return (FAULTS[function.__name__], *([None] if function.__name__ != "cudaEventQuery" else []))
         return (OK, *function(*arguments))
 
     return call
@@ -92,7 +92,7 @@ def cudaSetDevice(device: int) -> tuple[Any, ...]:
 def cudaGetDeviceProperties(device: int) -> tuple[Any, ...]:
     integrated = int(os.environ.get("HOST_GPU_INTEGRATED", "0"))
     told = SimpleNamespace(name=b"Host GPU", major=8, minor=7, totalGlobalMem=8 << 30, integrated=integrated)
-    told.canMapHostMemory = 1
+    told.canMapHostMemory, told.multiProcessorCount = 1, int(os.environ.get("HOST_GPU_MULTIPROCESSORS", "8"))
     return (told,)
 
 
@@ -101,7 +101,7 @@ def cudaGetErrorString(status: cudaError_t) -> tuple[Any, ...]:
 
 
 def cudaGetLastError() -> tuple[Any, ...]:
-    return (OK,)
+    return (FAULTS.get("cudaGetLastError", OK),)
 
 
 def cudaMemGetInfo() -> tuple[Any, ...]:
@@ -171,6 +171,11 @@ def cudaEventRecord(event: int, stream: int) -> tuple[Any, ...]:
 
 @_call
 def cudaEventSynchronize(event: int) -> tuple[Any, ...]:
+    return ()
+
+
+@_call
+def cudaEventQuery(event: int) -> tuple[Any, ...]:
     return ()
 
 
