@@ -69,13 +69,13 @@ def make_engine_graph(
     if (form.batch, form.free_batch) != (1, False):
         whole = set_batch(whole, None if form.free_batch else form.batch)
     card = msgspec.structs.replace(require_card(whole), batch=form.batch)
-    quantized, total, floats = count_convs(whole)
-    if form.cache:
-        quantized, floats = tuple(node.name or "" for node in whole.graph if node.op_type in CONVS), ()
     measured = card.measured
     if form.half:
         whole, small = type_in_half(whole)
         measured = measured | ({"scales_in_float32": small} if small else {})
+    quantized, total, floats = count_convs(whole)
+    if form.cache:
+        quantized, floats = tuple(node.name or "" for node in whole.graph if node.op_type in CONVS), ()
     digest = graph_sha256(whole)
     card = msgspec.structs.replace(
         card,

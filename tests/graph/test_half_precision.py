@@ -11,6 +11,7 @@ pytest.importorskip("onnxscript")
 import onnx_ir as ir
 import onnxruntime
 
+from edgeseg.build.engine_graph import count_convs
 from edgeseg.build.gate import golden_frame
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
@@ -18,6 +19,7 @@ from edgeseg.catalog import ranges_beside, zoo_model, zoo_models
 from edgeseg.graph.attach import attach_head_and_tail
 from edgeseg.graph.half_precision import OPSET, SMALLEST, type_in_half
 from edgeseg.graph.io import require_card
+from edgeseg.graph.values import add_constant
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.ranges import load_ranges
 from tests.quantize.tiny import prepared, ranges
@@ -53,18 +55,35 @@ def test_a_shipped_model_gives_the_same_classes(dialect: str, share: float, ship
     assert (class_map(whole, frame) == class_map(type_in_half(whole)[0], frame)).mean() >= share
 
 
-def test_scales_that_would_underflow_stay_in_float32_and_are_named(shipped: dict[str, ir.Model]) -> None:
-    typed, small = type_in_half(shipped["s8-sym"])
-    kept = set()
-    for node in typed.graph:
+def scales(model: ir.Model) -> dict[str, np.ndarray]:
+    """Of every QuantizeLinear and DequantizeLinear, by its name."""
+    found = {}
+    for node in model.graph:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.inputs[1] is not None:
-            scale = ir.convenience.get_const_tensor(node.inputs[1])
-            assert scale is not None
-            if scale.dtype == ir.DataType.FLOAT:
-                kept.add(node.name)
-            else:
-                assert (scale.numpy().astype(np.float32) >= SMALLEST).all()
-    assert kept == set(small) != set()
+            tensor = ir.convenience.get_const_tensor(node.inputs[1])
+            assert tensor is not None
+            found[node.name or ""] = tensor.numpy()
+    return found
+
+
+def test_weights_whose_scales_would_underflow_get_larger_ones(shipped: dict[str, ir.Model]) -> None:
+    before, (typed, small) = scales(shipped["s8-sym"]), type_in_half(shipped["s8-sym"])
+    assert min(scale.min() for scale in before.values()) < SMALLEST, "else this shows nothing"
+    assert small == ()
+    assert all(scale.dtype == np.float16 and scale.min() >= SMALLEST for scale in scales(typed).values())
+    assert count_convs(typed) == count_convs(shipped["s8-sym"]), "no Cast stands before a convolution"
+
+
+def test_activations_whose_scales_would_underflow_stay_in_float32_and_are_named() -> None:
+    model = attach_head_and_tail(quantize_onnx(prepared(), ranges(), dialect="s8-sym"), head="cast", upsample="half")
+    node = next(node for node in model.graph if node.op_type == "QuantizeLinear")
+    reader, _ = node.outputs[0].uses()[0]
+    for one in (node, reader):
+        tiny = add_constant(model.graph, f"{one.name}.tiny", np.float32(SMALLEST / 2))
+        one.replace_input_with(1, tiny)
+    typed, small = type_in_half(model)
+    assert set(small) == {node.name, reader.name}
+    assert {name for name, scale in scales(typed).items() if scale.dtype == np.float32} == set(small)
 
 
 def test_the_ends_stay_bytes_and_all_between_is_half(shipped: dict[str, ir.Model]) -> None:
