@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,6 +38,7 @@ class Candidate:
         spare_depthwise: Depthwise convolutions stay in float too.
         own_tail: The graph ends with its logits, and the backend picks the best class.
         is_baseline: All others are compared with it.
+        rest: Float precision of what INT8 leaves in float; None is the backend's usual one.
     """
 
     backend: Backend
@@ -47,6 +48,7 @@ class Candidate:
     spare_depthwise: bool = False
     own_tail: bool = False
     is_baseline: bool = False
+    rest: Precision | None = None
 
     def form(self, tensorrt: TensorRtOptions) -> GraphForm:
         """The graph that it is built from."""
@@ -56,15 +58,23 @@ class Candidate:
 
     def options(self, tensorrt: TensorRtOptions) -> EngineOptions:
         """What its library is told."""
-        precision = self.precision if self.dialect == "float" else self.backend.rest
+        precision = self.precision if self.dialect == "float" else self.rest or self.backend.rest
         return EngineOptions(precision=precision, tensorrt=tensorrt)
 
     @property
     def name(self) -> str:
         """Unique among the candidates of a build."""
-        spared = f", depthwise in {self.backend.rest}" if self.spare_depthwise else ""
+        spared = f", depthwise in {self.rest or self.backend.rest}" if self.spare_depthwise else ""
+        rest = f", rest in {self.rest}" if self.rest else ""
         tail = ", own tail" if self.own_tail else ""
-        return f"{self.backend.name} {self.precision} {self.dialect}{spared}{tail}"
+        return f"{self.backend.name} {self.precision} {self.dialect}{spared}{rest}{tail}"
+
+    def otherwise(self) -> Iterator[Candidate]:
+        """What is tried where its library refuses it: a tail of our own, then types that every version takes."""
+        if self.backend.own_tail and not self.own_tail:
+            yield dataclasses.replace(self, own_tail=True)
+        if self.dialect != "float" and self.backend.typed and self.backend.rest != "fp32":
+            yield dataclasses.replace(self, rest="fp32")
 
 
 @dataclass(frozen=True)

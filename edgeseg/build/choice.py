@@ -25,7 +25,7 @@ def pick_best(trials: list[Trial], recipe: BuildRecipe) -> Trial:
         trials: All that were measured, the baseline and other float engines among them.
         recipe: Its `prefer`, and its limits.
     """
-    wanted = [one for one in trials if one.built.candidate.role == "candidate"]
+    wanted = [one for one in trials if one.built.candidate.role == "candidate"] or _stand_ins(trials)
     verdict: Verdict = "pass" if any(one.verdict == "pass" for one in wanted) else "unmeasured"
     passing = [one for one in wanted if one.verdict == verdict]
     if not passing:
@@ -42,6 +42,12 @@ def pick_best(trials: list[Trial], recipe: BuildRecipe) -> Trial:
     if rival is None or pick.p50_ms * factor <= rival.p50_ms:
         return pick
     return rival
+
+
+def _stand_ins(trials: list[Trial]) -> list[Trial]:
+    """Float engines of other libraries than the baseline's, where no candidate could be built."""
+    baseline = next(one.built.candidate.backend.name for one in trials if one.built.candidate.is_baseline)
+    return [one for one in trials if one.built.candidate.backend.name != baseline] or trials
 
 
 def fastest_float(trials: Iterable[Trial]) -> Trial | None:

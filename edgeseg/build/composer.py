@@ -23,7 +23,7 @@ from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import BuildReport, CandidateReport
 from edgeseg.build.stock import OnProgress, Stock
 from edgeseg.build.store import EngineStore, files_of
-from edgeseg.build.summary import not_instead_of, refusal, refused_row, summarize
+from edgeseg.build.summary import not_instead_of, reasons_of, refusal, refused_row, summarize
 from edgeseg.build.trial import Trial
 from edgeseg.card import write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
@@ -78,7 +78,7 @@ def build_engine(
         pick = pick_best(trials, recipe)
         leads = _may_lead(store, pick)
         report = _with_what_was_tried(
-            summarize(pick, trials, refused, recipe, store.folder),
+            summarize(pick, trials, [*refused, *court.refused], recipe, store.folder),
             stock,
             outcome,
             kept_aside=not leads and pick.verdict != "fail",
@@ -176,19 +176,27 @@ def _build_all(
             on_progress(0.45 + 0.05 * (index + share) / len(candidates), f"build {name}{phase and f': {phase}'}")
 
         tell(0.0)
-        try:
-            quantization = stock.quantizations.get(candidate.dialect)
-            built.append(build_candidate(candidate, stock.graphs, quantization, recipe, folder, tell))
-        except (ModelFileError, EngineMismatch) as error:
-            if candidate.is_baseline:
-                raise
-            refused.append(refused_row(candidate, error.message))
-    if not any(one.candidate.role == "candidate" for one in built):
-        reasons = "; ".join(f"{row.backend} {row.dialect}: {row.reason.rstrip('.')}" for row in refused)
+        quantization = stock.quantizations.get(candidate.dialect)
+        ways = (candidate, *(one for one in candidate.otherwise() if stock.graphs.has(one.form(recipe.tensorrt))))
+        for one in ways:
+            try:
+                built.append(build_candidate(one, stock.graphs, quantization, recipe, folder, tell))
+                break
+            except (ModelFileError, EngineMismatch) as error:
+                if candidate.is_baseline and one is ways[-1]:
+                    raise
+                refused.append(refused_row(one, error.message))
+    if not _worth_trying(built, candidates):
         raise ModelFileError(
-            f"No engine could be built: {reasons}.", hint="edgeseg doctor tells what works on this machine."
+            f"No engine could be built: {reasons_of(refused)}.", hint="edgeseg doctor tells what works on this machine."
         )
     return built, refused
+
+
+def _worth_trying(built: list[Built], candidates: list[Candidate]) -> bool:
+    """Whether there is a candidate, or at least a float engine of a library that was asked for."""
+    asked = {one.backend.name for one in candidates if one.role == "candidate"}
+    return any(one.candidate.role == "candidate" or one.candidate.backend.name in asked for one in built)
 
 
 def _write_measurements(pick: Trial, judge: Judge, report: BuildReport, recipe: BuildRecipe) -> None:

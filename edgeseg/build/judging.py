@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,9 @@ from edgeseg.build.choice import MARGIN, by_speed, pick_best
 from edgeseg.build.graph_facts import Graphs, Quantization
 from edgeseg.build.judge import Judge
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.build.report import CalibratorRow, Gate, RepairStep
+from edgeseg.build.report import CalibratorRow, CandidateReport, Gate, RepairStep
 from edgeseg.build.stock import OpenRemedies
+from edgeseg.build.summary import refused_row
 from edgeseg.build.trial import Judged, Trial, judge_engine, time_all
 from edgeseg.device.cuda import CudaError
 from edgeseg.errors import EngineMismatch, MissingDependency, ModelFileError
@@ -61,6 +62,7 @@ class Court:
         recipe: Limits, seconds of timing, and whether to repair at all.
         folder: That further engines are built in.
         on_progress: Told the share done, 0 to 1, and what is under way.
+        refused: Gets the rows of further engines that could not be built.
     """
 
     judge: Judge
@@ -70,6 +72,7 @@ class Court:
     recipe: BuildRecipe
     folder: Path
     on_progress: OnProgress
+    refused: list[CandidateReport] = field(default_factory=list)
 
     def try_all(self, built: list[Built], stack: ExitStack) -> Outcome:
         """Gate all engines against the baseline and time them in turns; repair one, and its likes, where that helps.
@@ -113,22 +116,34 @@ class Court:
             return Judged(built, Gate(kind="none", frames=0), "fail", f"it does not run: {error.message}", runs=False)
 
     def _and_own_tail(self, trials: list[Trial], stack: ExitStack) -> list[Trial]:
-        """With the best engine once more, where its backend has a tail of its own, timed in turns with the first."""
-        pick = pick_best(trials, self.recipe)
-        candidate = pick.built.candidate
-        if pick.session is None or pick.verdict == "fail" or not candidate.backend.own_tail:
-            return trials
-        self.on_progress(0.95, f"build {candidate.name}, own tail")
-        own = dataclasses.replace(candidate, own_tail=True, is_baseline=False)
+        """With the best INT8 and the best float engine once more, where their backend has a tail of its own.
+
+        Each is timed in turns with the first, so that no engine is picked for the tail of another.
+        """
+        for trial in self._with_a_tail_to_try(trials):
+            trials = self._try_own_tail(trials, trial, stack)
+        return trials
+
+    def _with_a_tail_to_try(self, trials: list[Trial]) -> list[Trial]:
+        passing = [one for one in trials if one.session is not None and one.verdict != "fail"]
+        passing = [one for one in passing if one.built.candidate.backend.own_tail]
+        kinds = ([one for one in passing if (one.built.quantization is None) is float_] for float_ in (False, True))
+        best = (min(kind, key=lambda one: one.p50_ms) for kind in kinds if kind)
+        return [one for one in best if not one.built.candidate.own_tail]
+
+    def _try_own_tail(self, trials: list[Trial], trial: Trial, stack: ExitStack) -> list[Trial]:
+        own = dataclasses.replace(trial.built.candidate, own_tail=True, is_baseline=False)
         if not self.graphs.has(own.form(self.recipe.tensorrt)):
             return trials
+        self.on_progress(0.95, f"build {own.name}")
         try:
-            judged = self._build_and_judge(own, pick.built.quantization)
+            judged = self._build_and_judge(own, trial.built.quantization)
         except (ModelFileError, EngineMismatch, MissingDependency, CudaError) as error:
             logger.warning("%s was not tried: %s", own.name, error.message)
+            self.refused.append(refused_row(own, error.message))
             return trials
         baseline = next(one for one in trials if one.built.candidate.is_baseline)
-        rivals = {id(one): one for one in (baseline, pick, judged)}
+        rivals = {id(one): one for one in (baseline, trial, judged)}
         again = {one.built.candidate: one for one in self._time(list(rivals.values()), stack, 0.95, 1.0)}
         return [again.get(one.built.candidate, one) for one in trials] + [again[own]]
 

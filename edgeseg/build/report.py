@@ -63,6 +63,7 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         spare_depthwise: Depthwise convolutions were left in float too.
         own_tail: The backend picks the best class by a kernel of edgeseg's own.
+        rest: Float precision of what INT8 leaves in float, where it is not the backend's usual one.
         not_int8: Convolutions with Q/DQ that the library runs in float all the same, where it tells.
         seconds: That its library took to build it.
     """
@@ -73,6 +74,7 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
     role: Literal["candidate", "reference"]
     spare_depthwise: bool = False
     own_tail: bool = False
+    rest: Precision | None = None
     verdict: Verdict
     reason: str
     picked: bool = False

@@ -15,7 +15,7 @@ from edgeseg.card import Dialect, Int8Recipe
 from edgeseg.device.cpu import inference_device
 from edgeseg.errors import GateFailed
 
-__all__ = ["not_instead_of", "refusal", "refused_row", "summarize"]
+__all__ = ["not_instead_of", "reasons_of", "refusal", "refused_row", "summarize"]
 
 
 def summarize(
@@ -56,7 +56,7 @@ def summarize(
         candidates=(*(_row(one, picked=one is pick, rival=_rival(one, trials)) for one in trials), *refused),
         int8=_recipes(trials),
         prefer=recipe.prefer,
-        warnings=_warnings(pick, trials, recipe),
+        warnings=_warnings(pick, trials, refused, recipe),
         device=inference_device(),
         baseline=next(one.built.candidate.backend.name for one in trials if one.built.candidate.is_baseline),
         release=card.measured.get("release", {}),
@@ -73,9 +73,15 @@ def refused_row(candidate: Candidate, reason: str) -> CandidateReport:
         role=candidate.role,
         spare_depthwise=candidate.spare_depthwise,
         own_tail=candidate.own_tail,
+        rest=candidate.rest,
         verdict="fail",
         reason=reason,
     )
+
+
+def reasons_of(refused: list[CandidateReport]) -> str:
+    """Why libraries refused candidates."""
+    return "; ".join(f"{row.backend} {row.dialect}: {row.reason.rstrip('.')}" for row in refused)
 
 
 ALLOW_MORE = {
@@ -145,8 +151,13 @@ def _recipes(trials: list[Trial]) -> dict[Dialect, Int8Recipe]:
     }
 
 
-def _warnings(pick: Trial, trials: list[Trial], recipe: BuildRecipe) -> tuple[str, ...]:
+def _warnings(pick: Trial, trials: list[Trial], refused: list[CandidateReport], recipe: BuildRecipe) -> tuple[str, ...]:
     warnings = []
+    if not any(one.built.candidate.role == "candidate" for one in trials):
+        why = reasons_of([row for row in refused if row.role == "candidate"])
+        warnings.append(
+            f"No {recipe.precision} engine could be built ({why}); {pick.built.candidate.name} is kept in its place."
+        )
     if pick.verdict == "unmeasured":
         warnings.append(f"The engine is kept unmeasured: {pick.reason}.")
     execution = pick.built.engine.card.measured.get("execution", {})

@@ -91,6 +91,8 @@ def _variant(row: CandidateReport) -> Iterator[str]:
     yield row.precision
     if row.spare_depthwise:
         yield "depthwise in float"
+    if row.rest:
+        yield f"rest in {row.rest}"
     if row.own_tail:
         yield "own tail"
 

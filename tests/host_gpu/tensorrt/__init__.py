@@ -132,11 +132,23 @@ class _Frame:
         return _frame_shape()
 
 
-def _build(network: Any, config: Any) -> bytes:
+def _kinds(model: Any) -> set[str]:
+    """Operators of a graph, and "half QuantizeLinear" where a scale is in half precision."""
+    import onnx
+
+    halves = {one.name for one in model.graph.initializer if one.data_type == onnx.TensorProto.FLOAT16}
+    quantized = (node for node in model.graph.node if node.op_type == "QuantizeLinear")
+    half = {"half QuantizeLinear"} if any(node.input[1] in halves for node in quantized) else set()
+    return half | {node.op_type for node in model.graph.node}
+
+
+def _build(network: Any, config: Any) -> bytes | None:
     """The graph, with the outputs that were marked beside its own."""
     import onnx
 
     model = onnx.load_model_from_string(_graph[0])
+    if os.environ.get("HOST_REFUSES") in _kinds(model):
+        return None
     for (tensor,) in asked_for(module, "INetworkDefinition.mark_output"):
         if any(output.name == tensor.name for output in model.graph.output):
             continue
