@@ -193,9 +193,14 @@ def build_candidate(
     backend, options = candidate.backend, candidate.options(recipe.tensorrt)
     own = Path(tempfile.mkdtemp(prefix=candidate.name.replace(" ", "-") + "-", dir=folder))
     source = own / "source.onnx"
-    facts = graphs.write(candidate.form(recipe.tensorrt), quantization, source)
+    form = candidate.form(recipe.tensorrt)
+    facts = graphs.write(form, quantization, source)
     height, width = facts.card.fixed_size_hw
-    card = msgspec.structs.replace(facts.card, made_from={**facts.card.made_from, "recipe": recipe.sha256()})
+    card = msgspec.structs.replace(
+        facts.card,
+        made_from={**facts.card.made_from, "recipe": recipe.sha256()},
+        measured={**facts.card.measured, "form": msgspec.to_builtins(form)},
+    )
     name = f"{card.model}-{height}x{width}-{candidate.precision}-{backend.name}{backend.suffix}"
     if facts.cache is not None:
         write_bytes(cache_beside(own / name), calibration_cache(facts.cache, backend.version()))

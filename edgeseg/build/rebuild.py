@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +11,22 @@ from typing import Any
 import msgspec
 
 from edgeseg.backends import Backend, Engine, EngineOptions, open_backend
+from edgeseg.backends.form import GraphForm
 from edgeseg.backends.tensorrt.backend import options_of
+from edgeseg.backends.tensorrt.calibration import calibration_cache
 from edgeseg.build.golden import check_golden, read_golden, write_golden
 from edgeseg.build.identity import check_signature, sign
 from edgeseg.build.store import EngineStore, cache_beside, check_graph_beside, check_own, files_of, graph_beside
 from edgeseg.card import Card, read_card, write_card
-from edgeseg.errors import EdgesegError, EngineMismatch, ModelFileError
+from edgeseg.errors import EdgesegError, EngineMismatch, MissingDependency, ModelFileError
+from edgeseg.files import write_bytes
 
-__all__ = ["PREVIOUS", "fits", "rebuild"]
+__all__ = ["PREVIOUS", "fits", "is_whole", "rebuild"]
 
 #: Folder within the store that keeps the engine before the last rebuild.
 PREVIOUS = "previous"
+#: What was measured of one engine and is not that of another.
+OF_ONE_ENGINE = ("gate", "speed", "verdict", "device", "data", "attempts")
 #: Share of the golden class map that must be as the engine before gave it. Another GPU rounds otherwise.
 ALIKE = 0.99
 
@@ -31,6 +37,15 @@ def fits(path: Path) -> bool:
         engine = Engine.open(path)
         check_own(engine, open_backend(engine.card.backend))
     except (EngineMismatch, ModelFileError):
+        return False
+    return True
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the engine is what its card describes."""
+    try:
+        Engine.open(path)
+    except ModelFileError:
         return False
     return True
 
@@ -64,36 +79,102 @@ def rebuild(path: Path, on_progress: Callable[[float, str], None] = lambda *_: N
 
 def _rebuild(path: Path, folder: Path, on_progress: Callable[[float, str], None]) -> None:
     """The engine's own card goes over to the new one, unless a stranger wrote it: then it is the graph's."""
-    card, graph = read_card(path), graph_beside(path)
-    if not graph.is_file():
+    card = read_card(path)
+    if not graph_beside(path).is_file():
         raise ModelFileError(
-            f"The graph {graph.name}, from which {path} could be built anew, is not beside it.",
-            hint=f"Build it from its model: edgeseg build {card.model} --backend {card.backend}",
+            f"The graph {graph_beside(path).name}, from which {path} could be built anew, is not beside it.",
+            hint=from_model(card),
         )
     backend = open_backend(card.backend)
-    cache = cache_beside(path) if cache_beside(path).is_file() else None
-    options = EngineOptions(card.float_precision, options_of(card), cache)
+    options = EngineOptions(card.float_precision, options_of(card))
+    graph, cache = _as_it_is_wanted(path, card, backend, options, folder)
+    options = dataclasses.replace(options, calibration=cache)
     own = card if _is_own(Engine(path, card)) else None
-    built = backend.build(graph, folder / path.name, options, on_progress, own)
+    try:
+        built = backend.build(graph, folder / path.name, options, on_progress, own)
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"Another machine signed the card of {path}, and without the package '{error.name}' the card in its graph "
+            "can't be read.",
+            hint="If you know where the engine comes from: --rebuild --trust-engine. Or build it from its bundle.",
+        ) from error
     shutil.copyfile(graph, graph_beside(built.path))
-    if cache is not None:
-        shutil.copyfile(cache, cache_beside(built.path))
-    measured = _carried_over(Engine(path, card), built, backend)
+    measured = _measured(Engine(path, card), built, backend)
     write_card(built.path, sign(msgspec.structs.replace(built.card, measured=measured)))
     _keep_previous(path)
     EngineStore(path.parent).keep({one.name: one for one in files_of(built.path)}, None)
 
 
-def _carried_over(old: Engine, new: Engine, backend: Backend) -> dict[str, Any]:
-    """What was measured of the old engine, but for its speed, once the new one was seen to compute the same.
+def _as_it_is_wanted(
+    path: Path, card: Card, backend: Backend, options: EngineOptions, folder: Path
+) -> tuple[Path, Path | None]:
+    """The graph beside an engine and its calibration cache, as the library that is here now wants them.
+
+    Raises:
+        ModelFileError: They can't be brought to that.
+    """
+    graph, cache = graph_beside(path), cache_beside(path)
+    was = msgspec.convert(card.measured["form"], GraphForm) if "form" in card.measured else None
+    if was is None:
+        return graph, cache if cache.is_file() else None
+    wanted = backend.form(was.dialect, options, spare_depthwise=was.spare_depthwise, own_tail=was.tail == "outside")
+    if wanted.cache != was.cache or (was.half and not wanted.half):
+        raise ModelFileError(
+            f"{backend.name} {backend.version()} wants another graph than that beside {path}, which is for "
+            f"{card.identity.version if card.identity else 'another version'}.",
+            hint=from_model(card),
+        )
+    if wanted.half and not was.half:
+        graph = _typed_in_half(graph, card, folder / "typed.onnx")
+    if was.cache:
+        lines = cache.read_bytes().split(b"\n", 1)[1]
+        cache = cache_beside(folder / path.name)
+        write_bytes(cache, calibration_cache(lines, backend.version()))
+    return graph, cache if was.cache else None
+
+
+def _typed_in_half(graph: Path, card: Card, out: Path) -> Path:
+    """The graph with FP16 in it, where versions before took that from a flag."""
+    try:
+        from edgeseg.graph.half_precision import type_in_half
+        from edgeseg.graph.io import load_graph, save_graph
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"This version of {card.backend} takes FP16 from the graph, which can't be changed without the package "
+            f"'{error.name}'.",
+            hint=f"{from_model(card)} Or from its bundle, which has graphs for every version.",
+        ) from error
+    save_graph(type_in_half(load_graph(graph))[0], out)
+    return out
+
+
+def from_model(card: Card) -> str:
+    """How to build an engine that can't be built anew from what lies beside it."""
+    return f"Build it from its model: edgeseg build {card.model} --backend {card.backend}"
+
+
+def _measured(old: Engine, new: Engine, backend: Backend) -> dict[str, Any]:
+    """The new engine is unmeasured but for the golden frame, and what was measured of the old one is told as such.
 
     Figures of a card that this machine did not sign, or of another graph, are nobody's.
+
+    Raises:
+        EngineMismatch: The new engine computes something else.
     """
-    dropped = ("speed", "device") if _is_own(old) else ("speed", "device", "gate", "data", "attempts")
-    measured = {name: value for name, value in old.card.measured.items() if name not in dropped}
-    if "gate" not in measured:
-        measured["verdict"] = "unmeasured"
-    measured |= {"execution": new.card.measured["execution"], "rebuilt_from": _told(old.card)}
+    kept = {name: value for name, value in old.card.measured.items() if name not in OF_ONE_ENGINE}
+    figures = {name: old.card.measured[name] for name in OF_ONE_ENGINE if name in old.card.measured}
+    form = backend.form(
+        new.card.dialect,
+        EngineOptions(new.card.float_precision, options_of(new.card)),
+        spare_depthwise=kept.get("form", {}).get("spare_depthwise", False),
+        own_tail=kept.get("form", {}).get("tail") == "outside",
+    )
+    measured = kept | {
+        "verdict": "unmeasured",
+        "execution": new.card.measured["execution"],
+        "form": msgspec.to_builtins(form),
+        "rebuilt_from": {**_told(old.card), **(figures if _is_own(old) else {})},
+    }
     frame, _ = read_golden(old)
     try:
         with backend.load(new) as session:
@@ -101,7 +182,7 @@ def _carried_over(old: Engine, new: Engine, backend: Backend) -> dict[str, Any]:
     except EngineMismatch as error:
         raise EngineMismatch(
             f"Built anew, the engine computes something else than before, and the old one is kept. {error.message}",
-            hint=f"Build and measure it from its model: edgeseg build {old.card.model} --backend {old.card.backend}",
+            hint=from_model(old.card),
         ) from error
     return measured | {"golden": write_golden(new.path, frame, answer), "golden_by": "engine"}
 
@@ -120,8 +201,11 @@ def _told(card: Card) -> dict[str, Any]:
 
 
 def _keep_previous(path: Path) -> None:
-    folder = path.parent / PREVIOUS
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for one in files_of(path):
-        shutil.copyfile(one, folder / one.name)
+    """A whole engine is kept; what is damaged takes no whole one's place."""
+    if not is_whole(path):
+        return
+    previous = EngineStore(path.parent / PREVIOUS)
+    with previous.staging() as folder:
+        for one in files_of(path):
+            shutil.copyfile(one, folder / one.name)
+        previous.keep({one.name: one for one in folder.iterdir()}, None)

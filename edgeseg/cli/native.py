@@ -96,14 +96,14 @@ def make_ready(word: str | None, *, rebuild: bool, trust_engine: bool) -> None:
     if not (rebuild or trust_engine):
         return
     from edgeseg.build.identity import trust
-    from edgeseg.build.rebuild import PREVIOUS, fits
+    from edgeseg.build.rebuild import PREVIOUS, fits, is_whole
     from edgeseg.build.rebuild import rebuild as build_anew
     from edgeseg.build.store import find_engine, find_path
 
     path = find_path(word)
+    if trust_engine and (not rebuild or is_whole(path)):
+        trust(find_engine(word))
     if rebuild and not fits(path):
         with progress(f"Building {path.name} anew") as update:
             build_anew(path, update)
         say(f"Built {path} anew; the engine before lies in {path.parent / PREVIOUS}.")
-    elif trust_engine:
-        trust(find_engine(word))

@@ -18,9 +18,12 @@ import msgspec
 import numpy as np
 import pytest
 
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 pytest.importorskip("cv2")
+
+from onnx import TensorProto
 
 from edgeseg.backends import Engine
 from edgeseg.backends.tensorrt.backend import TensorRt
@@ -32,7 +35,7 @@ from edgeseg.build.rebuild import PREVIOUS, fits, rebuild
 from edgeseg.build.store import cache_beside
 from edgeseg.card import card_path, read_card, write_card
 from edgeseg.cli import main
-from edgeseg.errors import EdgesegError, EngineMismatch, ModelFileError
+from edgeseg.errors import EdgesegError, EngineMismatch, ModelFileError, UsageError
 from edgeseg.files import sha256_file
 from tests.build.painted import CLASSES, colour_network, painted, recipe_for, write_frames
 from tests.engines import host_gpu
@@ -252,9 +255,10 @@ def test_an_engine_of_another_version_is_built_anew_and_the_old_one_kept(
         card = read_card(engine)
         assert card.identity is not None
         assert card.identity.version == "10.13.0.35"
-        assert card.measured["rebuilt_from"]["version"] == "10.3.0"
-        assert "speed" not in card.measured
-        assert card.measured["verdict"] == "pass"
+        told = card.measured["rebuilt_from"]
+        assert (told["version"], told["verdict"], told["gate"]["kind"]) == ("10.3.0", "pass", "agreement")
+        assert not {"gate", "speed"} & set(card.measured)
+        assert card.measured["verdict"] == "unmeasured"
         assert (engine.parent / PREVIOUS / engine.name).read_bytes() == before
         changed = engine.stat().st_mtime_ns
         assert main([*command, "--rebuild"]) == 0
@@ -274,8 +278,52 @@ def test_figures_that_nobody_signed_are_not_carried_over(engine: Path) -> None:
     measured = read_card(engine).measured
     edit(measured={**measured, "gate": {**measured["gate"], "frames": 1000}})(engine)
     card = rebuild(engine).card
-    assert "gate" not in card.measured
+    assert "gate" not in card.measured["rebuilt_from"]
     assert card.measured["verdict"] == "unmeasured"
+
+
+def test_what_is_damaged_does_not_take_the_place_of_what_was_whole(engine: Path) -> None:
+    before = engine.read_bytes()
+    with host_gpu("10.13.0.35"):
+        rebuild(engine)
+        flip_one_bit(engine)
+        rebuild(engine)
+    assert (engine.parent / PREVIOUS / engine.name).read_bytes() == before
+
+
+def test_engines_of_one_folder_keep_a_copy_each(engine: Path) -> None:
+    other = engine.with_name("other.engine")
+    for path in engine.parent.glob(f"{engine.name}*"):
+        shutil.copyfile(path, path.with_name(path.name.replace(engine.name, other.name)))
+    with host_gpu("10.13.0.35"):
+        rebuild(engine)
+        rebuild(other)
+    kept = {path.name for path in (engine.parent / PREVIOUS).glob("*.engine")}
+    assert kept == {engine.name, other.name}
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_an_engine_of_weak_types_is_typed_for_a_version_that_has_none(
+    precision: str, built: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_for(
+        built / "colours.onnx", built / "calib", backend="tensorrt", precision=precision, duration=0.1, repair=False,
+        frames=str(built / "frames"), even_if_slower=True,
+    )  # fmt: skip
+    with host_gpu("8.6.1"):
+        path = Path(build_engine(recipe, tmp_path).engine)
+        if read_card(path).float_precision != "fp16":
+            pytest.skip("float32 was faster")
+    with host_gpu("10.3.0"):
+        rebuild(path)
+        model = onnx.load(path.with_name(path.name + ".onnx"))
+        floats = {one.data_type for one in model.graph.initializer} & {TensorProto.FLOAT, TensorProto.FLOAT16}
+        assert TensorProto.FLOAT16 in floats
+        with load_session(find_engine(folder=tmp_path)) as session:
+            assert session.infer(np.ascontiguousarray(frame())).shape == (1, 32, 48)
+    with host_gpu("8.6.1"), pytest.raises(ModelFileError, match="wants another graph than that beside") as caught:
+        rebuild(path)
+    assert "edgeseg build colours" in caught.value.hint
 
 
 def test_without_its_graph_it_cannot_be_built_anew(engine: Path) -> None:
@@ -287,8 +335,6 @@ def test_without_its_graph_it_cannot_be_built_anew(engine: Path) -> None:
 
 
 def test_a_graph_that_computes_something_else_does_not_take_its_place(engine: Path) -> None:
-    import onnx
-
     beside = engine.with_name(engine.name + ".onnx")
     model = onnx.load(beside)
     next(node for node in model.graph.node if node.op_type == "ArgMax").op_type = "ArgMin"
@@ -397,3 +443,9 @@ def test_an_accelerator_that_takes_a_cache_gets_one(built: Path, tmp_path: Path)
         with load_session(rebuild(found.path)) as session:
             assert session.infer(np.ascontiguousarray(frame())).shape == (1, 32, 48)
         assert cache_beside(found.path).is_file()
+    for version in ("10.13.0.35", "11.4.0.106"):
+        with host_gpu(version), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOST_DLA_CORES", "1")
+            said = "has no INT8 on a DLA" if version.startswith("10") else "wants another graph than that beside"
+            with pytest.raises((UsageError, ModelFileError), match=said):
+                rebuild(found.path)

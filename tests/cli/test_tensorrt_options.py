@@ -96,6 +96,16 @@ def test_a_bundle_keeps_its_batch(words: list[str], tmp_path: Path, capsys: Any)
     assert "is packed for (1, 2, 4) at a time; --batch can't be changed any more" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("version", ["10.13.0.35"])
+def test_a_version_without_int8_on_an_accelerator_is_told_before_anything_is_built(
+    version: str, words: list[str], tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOST_DLA_CORES", "2")
+    with host_gpu(version):
+        assert main(["build", *words, "--dla-core", "0", "-o", str(tmp_path / "engines")]) == 2
+    assert "has no INT8 on a DLA; versions up to 10.7 have, and from 11.4.1 on" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

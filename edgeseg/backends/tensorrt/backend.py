@@ -17,6 +17,7 @@ import msgspec
 from edgeseg.backends.base import REBUILD, Backend, Engine, EngineOptions
 from edgeseg.backends.form import GraphForm
 from edgeseg.backends.session import Output, Session
+from edgeseg.backends.tensorrt.calibration import cache_header
 from edgeseg.backends.tensorrt.layers import layers_path, types_read
 from edgeseg.backends.tensorrt.library import Name, open_library
 from edgeseg.backends.tensorrt.options import TensorRtOptions
@@ -176,8 +177,21 @@ class TensorRt(Backend):
         return TensorRtSession(card, self._library, open_cuda(), plan, output, options, frame_hw)
 
     def wants_cache(self, options: EngineOptions) -> bool:
-        """See `Backend.wants_cache`: for a DLA, where the library still has calibrators."""
-        return options.tensorrt.dla_core is not None and "calibrators" in self._library.can
+        """See `Backend.wants_cache`: for a DLA, up to TensorRT 10.7.
+
+        Raises:
+            UsageError: This version has no INT8 on a DLA at all.
+        """
+        if options.tensorrt.dla_core is None or "accelerator types" in self._library.can:
+            return False
+        try:
+            cache_header(self.version())
+        except UsageError as error:
+            raise UsageError(
+                f"{self.name} {self.version()} has no INT8 on a DLA; versions up to 10.7 have, and from 11.4.1 on.",
+                hint="Leave out --dla-core, or build for the DLA in half precision: --fp16",
+            ) from error
+        return "calibrators" in self._library.can
 
     def _check_dla(self, options: EngineOptions, card: Card) -> None:
         """Refuse Q/DQ graphs for a DLA that takes a calibration cache alone: they would run on the GPU, silently."""

@@ -43,6 +43,8 @@ def _construct(library: Library, request: Request, logger: Any, tell: Tell) -> A
     builder: trt.Builder = library.module.Builder(logger)
     network = builder.create_network(_network_flags(library, request))
     parser: trt.OnnxParser = library.module.OnnxParser(network, logger)
+    if request.options.dla_core is not None and "accelerator types" in library.can:
+        parser.set_flag(library.module.OnnxParserFlag.ADJUST_FOR_DLA)
     if not parser.parse_from_file(request.graph):
         refused = tuple(_refused(parser.get_error(index)) for index in range(parser.num_errors))
         return Failure("parse", "; ".join(logger.errors[-3:]), refused=refused)

@@ -21,6 +21,7 @@ Ability = Literal[
     "hardware compatibility",
     "same compute capability",
     "version compatibility",
+    "accelerator types",
     "progress",
 ]
 
@@ -44,6 +45,7 @@ ABILITIES: dict[Ability, str] = {
     "hardware compatibility": "HardwareCompatibilityLevel.AMPERE_PLUS",
     "same compute capability": "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY",
     "version compatibility": "BuilderFlag.VERSION_COMPATIBLE",
+    "accelerator types": "OnnxParserFlag.ADJUST_FOR_DLA",
     "progress": "IProgressMonitor",
 }
 #: Without it, engines can't be run by the names of their tensors: TensorRT 8.5 has it, 8.4 has not.

@@ -227,3 +227,12 @@ def test_the_networks_convolutions_are_told(version: str, tmp_path: Path, monkey
 def test_a_batch_that_can_not_be_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         TensorRtOptions(**fields)
+
+
+@pytest.mark.parametrize("core", [None, 0])
+def test_the_parser_is_told_of_an_accelerator_where_it_can_be(
+    core: int | None, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, _, _ = run(version, tmp_path, monkeypatch, options=TensorRtOptions(dla_core=core))
+    told = [flag.name for (flag,) in asked_for(module, "OnnxParser.set_flag")]
+    assert told == (["ADJUST_FOR_DLA"] if core is not None and version.startswith("11") else [])

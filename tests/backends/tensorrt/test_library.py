@@ -14,9 +14,9 @@ from tests.backends.tensorrt.stand_in import VERSIONS, stand_in
 
 #: What a version lacks of all that is asked for.
 LACKS = {
-    "8.6.1": {"strong typing", "same compute capability", "progress"},
-    "10.3.0": {"same compute capability"},
-    "10.13.0.35": set(),
+    "8.6.1": {"strong typing", "same compute capability", "progress", "accelerator types"},
+    "10.3.0": {"same compute capability", "accelerator types"},
+    "10.13.0.35": {"accelerator types"},
     "11.1.0.106": {"precision flags", "explicit batch", "calibrators"},
     "11.4.0.106": {"precision flags", "explicit batch", "calibrators"},
 }
