@@ -128,6 +128,10 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     l4t: str = ""
 
 
+#: A name that files can be given: no path, and nothing hidden.
+PlainName = Annotated[str, msgspec.Meta(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$", max_length=200)]
+
+
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The card of one artefact.
 
@@ -158,7 +162,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     schema: str = SCHEMA
     kind: Literal["graph", "prepared", "quantized", "engine"]
-    model: str
+    model: PlainName
     network: str = ""
     options: dict[str, Any] = {}
     classes: tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -12,7 +12,7 @@ from msgspec import inspect
 from edgeseg.errors import UsageError, nearest
 from edgeseg.files import shared_folder
 
-__all__ = ["decode_toml", "find_toml"]
+__all__ = ["decode_toml", "find_toml", "keys_in"]
 
 T = TypeVar("T")
 
@@ -56,6 +56,12 @@ def decode_toml(path: Path, type: type[T]) -> T:
         raise UsageError(f"{path} can't be used: there is no key '{unknown[1]}'{section}.", hint=hint) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no TOML: {error}.") from error
+
+
+def keys_in(path: Path) -> dict[str, Any]:
+    """The keys that a TOML file sets, with their plain values; the file was read by `decode_toml` before."""
+    told: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
+    return told
 
 
 def _keys(info: inspect.Type, place: str) -> list[str]:

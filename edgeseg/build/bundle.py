@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Annotated, Any, cast
 
 import cv2
 import msgspec
@@ -39,10 +40,15 @@ UInt8 = npt.NDArray[np.uint8]
 SCHEMA = "edgeseg.bundle/1"
 SUFFIX = ".bundle"
 MANIFEST, PREPARED = "bundle.json", "prepared.onnx"
-#: Unpacked bytes that one part may have.
-LARGEST = 1 << 31
+#: Unpacked bytes that a part may have, by its suffix.
+LARGEST = {".json": 1 << 26, ".png": 1 << 28, ".npz": 1 << 30, ".onnx": 1 << 31}
+METHODS, ENCRYPTED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED), 1
 #: When all parts were written, so that the same parts are the same bytes.
 WRITTEN = (1980, 1, 1, 0, 0, 0)
+
+
+#: Of at most a million frames, counted.
+FrameName = Annotated[str, msgspec.Meta(pattern=r"^\d{5,6}$")]
 
 
 class PackedGraph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,10 +80,12 @@ class PackedGate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         frames: Names of the frames. Each has a picture `gate/NAME.frame.png` at the network's size, BGR, float's class
             map `gate/NAME.map.png`, and the label `gate/NAME.label.png`, or else `gate/NAME.sure.png`, where float is
             confident.
+        warnings: What is to be said of them.
     """
 
     kind: GateKind
-    frames: tuple[str, ...] = ()
+    frames: tuple[FrameName, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -89,6 +97,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         gate: Frames to judge on.
         int8: By dialect.
         graphs: Those that engines are built from.
+        search_keys: Keys of the frames that choices were made by, which prove nothing.
         warnings: What was to be said when it was packed.
         files: sha256 of every other part, by name.
     """
@@ -99,8 +108,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     gate: PackedGate
     int8: dict[Dialect, PackedInt8]
     graphs: tuple[PackedGraph, ...]
+    search_keys: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     files: dict[str, str]
+
+
+class _Schema(msgspec.Struct):
+    schema: str
 
 
 class Bundle:
@@ -115,12 +129,18 @@ class Bundle:
         self.path = Path(path)
         if not self.path.is_file():
             raise UsageError(f"There is no bundle at {path}.", hint="Make one: edgeseg pack MODEL -o FILE.bundle")
+        with self._told_as_damage("it is no bundle"):
+            self._archive = zipfile.ZipFile(self.path)
+        text = self._bytes(MANIFEST)
         try:
-            self.manifest = msgspec.json.decode(self._bytes(MANIFEST), type=Manifest)
+            schema = msgspec.json.decode(text, type=_Schema).schema
+            if schema != SCHEMA:
+                raise ModelFileError(
+                    f"The bundle {path} has schema {schema}, this edgeseg reads {SCHEMA}.", hint="Update edgeseg."
+                )
+            self.manifest = msgspec.json.decode(text, type=Manifest)
         except msgspec.MsgspecError as error:
             raise self._refusal(f"{MANIFEST} can't be read: {error}") from error
-        if self.manifest.schema != SCHEMA:
-            raise self._refusal(f"it has schema {self.manifest.schema}, this edgeseg reads {SCHEMA}")
 
     def read(self, name: str) -> bytes:
         """One part.
@@ -133,25 +153,40 @@ class Bundle:
             raise self._refusal(f"{name} is not what {MANIFEST} says")
         return content
 
-    def picture(self, name: str) -> UInt8:
+    def picture(self, name: str, *, channels: int = 1, sized: bool = True) -> UInt8:
         """A picture, `(H, W, 3)` BGR or `(H, W)`.
 
+        Args:
+            name: Of the part.
+            channels: That it has.
+            sized: It has the network's size.
+
         Raises:
-            ModelFileError: It is missing or damaged.
+            ModelFileError: It is missing, damaged or another picture.
         """
-        image = cv2.imdecode(np.frombuffer(self.read(name), np.uint8), cv2.IMREAD_UNCHANGED)
-        if image is None:
-            raise self._refusal(f"{name} is no picture")
+        content = np.frombuffer(self.read(name), np.uint8)
+        with self._told_as_damage(f"{name} is no picture"):
+            image: Any = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+        wanted = (*self.manifest.card.fixed_size_hw, *([channels] if channels > 1 else []))
+        if image is None or image.ndim != len(wanted) or (sized and image.shape != wanted):
+            raise self._refusal(f"{name} is no picture of its size and channels")
         return cast(UInt8, image)
 
     def _bytes(self, name: str) -> bytes:
+        with self._told_as_damage(name):
+            info = self._archive.getinfo(name)
+            most = next((most for suffix, most in LARGEST.items() if name.endswith(suffix)), 0)
+            if info.file_size > most or info.compress_type not in METHODS or info.flag_bits & ENCRYPTED:
+                raise self._refusal(f"{name} is too large, encrypted, or packed by another method")
+            return self._archive.read(name)
+
+    @contextmanager
+    def _told_as_damage(self, what: str) -> Iterator[None]:
         try:
-            with zipfile.ZipFile(self.path) as file:
-                if file.getinfo(name).file_size > LARGEST:
-                    raise self._refusal(f"{name} is too large")
-                return file.read(name)
-        except (zipfile.BadZipFile, KeyError, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-            raise self._refusal(str(error).strip("'\"")) from error
+            yield
+        except (zipfile.BadZipFile, KeyError, zlib.error, EOFError, OSError, ValueError, cv2.error) as error:
+            said = " ".join(str(error).split()).strip("'\"")
+            raise self._refusal(f"{what} ({said})") from error
 
     def _refusal(self, reason: str) -> ModelFileError:
         return ModelFileError(

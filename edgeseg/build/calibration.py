@@ -23,6 +23,7 @@ class Calibration:
         search: Further frames of the same source, to choose calibrators and blocks by.
         held_out: Further frames of the same source, for a gate that has none of its own.
         warnings: Sentences.
+        chosen_by: Keys of frames that choices were made by elsewhere.
     """
 
     ranges: Ranges | None = None
@@ -30,3 +31,4 @@ class Calibration:
     search: FrameSet | None = None
     held_out: FrameSet | None = None
     warnings: tuple[str, ...] = ()
+    chosen_by: tuple[str, ...] = ()

@@ -133,7 +133,7 @@ def plan(recipe: BuildRecipe, backends: list[Backend], graphs: Graphs) -> list[C
     if first is None or not any(one.role == "candidate" for one in every.values()):
         raise UsageError(
             f"{recipe.model} holds no {recipe.precision} graphs for {names}.",
-            hint="Pack it for them where its model lies: edgeseg pack MODEL --backend NAME",
+            hint=graphs.hint,
         )
     others = (one for one in every.values() if one is not first)
     return [dataclasses.replace(first, is_baseline=True), *sorted(others, key=lambda one: one.role == "candidate")]

@@ -27,7 +27,7 @@ from edgeseg.build.summary import not_instead_of, reasons_of, refusal, refused_r
 from edgeseg.build.trial import Trial
 from edgeseg.card import write_card
 from edgeseg.errors import EngineMismatch, ModelFileError
-from edgeseg.files import engines_folder, write_bytes
+from edgeseg.files import engines_folder, sha256_bytes, write_bytes
 
 __all__ = ["build_engine"]
 
@@ -59,7 +59,7 @@ def build_engine(
         on_progress(0.45, f"wait for another build in {store.folder}")
 
     with store.staging(on_wait=wait) as folder, ExitStack() as stack:
-        if (done := _last_build(store.folder)) is not None and done.recipe == recipe.sha256() and done.ended > since:
+        if (done := _last_build(store.folder)) is not None and done.of == _of(recipe, stock) and done.ended > since:
             return done.report
         built, refused = _build_all(candidates, stock, recipe, folder, on_progress)
         on_progress(0.5, "float answers to the gate's frames")
@@ -85,13 +85,13 @@ def build_engine(
             seconds=time.perf_counter() - started,
         )
         if pick.verdict == "fail":
-            raise refusal(report, pick.reason)
+            raise refusal(report, pick.reason, packed=is_bundle(recipe.model))
         if not leads and store.current() == store.folder / pick.built.engine.path.name:
             raise not_instead_of(report)
         _write_measurements(pick, judge, report, recipe)
         stack.close()
         engine = pick.built.engine.path
-        write_bytes(folder / LAST_BUILD, msgspec.json.encode(_Build(recipe.sha256(), time.time(), report)))
+        write_bytes(folder / LAST_BUILD, msgspec.json.encode(_Build(_of(recipe, stock), time.time(), report)))
         made = [*files_of(engine), folder / LAST_BUILD]
         store.keep({path.name: path for path in made}, engine.name if leads else None)
     return report
@@ -125,6 +125,7 @@ def _with_what_was_tried(
         attempts=max(1, sum(step.gate is not None for step in outcome.steps)),
         warnings=(
             *stock.warnings,
+            *stock.frames.warnings,
             *((CHOSEN_ON_THE_GATE,) if stock.calibrators and not stock.search_apart else ()),
             *outcome.warnings,
             *report.warnings,
@@ -135,11 +136,17 @@ def _with_what_was_tried(
 
 
 class _Build(msgspec.Struct, frozen=True):
-    """What the last build of a store was asked for, when it ended (seconds since 1970), and what it found."""
+    """What the last build of a store was of, when it ended (seconds since 1970), and what it found."""
 
-    recipe: str
+    of: str
     ended: float
     report: BuildReport
+
+
+def _of(recipe: BuildRecipe, stock: Stock) -> str:
+    """Hash of what is asked for, and of the very graph and ranges that it is asked of."""
+    ranges = [how.ranges.sha256() for how in stock.quantizations.values()]
+    return sha256_bytes(msgspec.json.encode((recipe, stock.card, sorted(ranges))))
 
 
 def _last_build(folder: Path) -> _Build | None:

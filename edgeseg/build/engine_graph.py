@@ -31,6 +31,8 @@ class MadeGraphs:
 
     prepared: ir.Model
     upsample: Upsample
+    #: All graphs can be made.
+    hint: str = ""
 
     def has(self, form: GraphForm) -> bool:
         """See `Graphs.has`: all, but that depthwise convolutions can't be spared without any, nor by a cache."""

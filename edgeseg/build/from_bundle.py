@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from edgeseg.backends.form import GraphForm
-from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.build.bundle import Bundle, graph_name
 from edgeseg.build.calibration import Calibration
 from edgeseg.build.gate import GateFrames, check_limits, gate_frames
@@ -26,7 +26,7 @@ from edgeseg.evaluate import evaluate_answer
 from edgeseg.files import write_bytes
 from edgeseg.quantize.ranges import Ranges, load_ranges
 
-__all__ = ["stock_of_bundle"]
+__all__ = ["SETTLED", "recipe_for_bundle", "stock_of_bundle"]
 
 UInt8 = npt.NDArray[np.uint8]
 #: What is settled when a bundle is packed.
@@ -35,9 +35,7 @@ SETTLED = (
     *("output", "threshold", "calib", "calib_frames", "calibrator", "per_tensor", "keep_float"),
 )
 #: What goes with the frames of the gate.
-OF_THE_GATE = ("data", "frames", "gate_frames", "max_drop", "max_class_drop")
-#: What is the board's own affair.
-OWN = ("model", "precision", "backend")
+OF_THE_GATE = ("data", "frames", "gate_frames", "max_drop", "max_class_drop", "min_agreement", "min_class_iou")
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,16 @@ class PackedGraphs:
     """The graphs of a bundle."""
 
     bundle: Bundle
+
+    @property
+    def hint(self) -> str:
+        """See `Graphs.hint`."""
+        left_out = [one for one in self.bundle.manifest.warnings if " is left out: " in one]
+        accelerator = (
+            "" if any(one.form.cache for one in self.bundle.manifest.graphs) else ", for a DLA with --dla-core"
+        )
+        pack = f"Pack it for them where its model lies: edgeseg pack MODEL --backend NAME{accelerator}"
+        return " ".join((*left_out, "Float graphs it has: --fp16 or --fp32." if left_out else pack))
 
     def has(self, form: GraphForm) -> bool:
         """See `Graphs.has`."""
@@ -61,81 +69,118 @@ class PackedFrames:
     """Frames `(h, w, 3)` uint8 BGR of a bundle, each after its name, decoded anew at each use."""
 
     bundle: Bundle
+    names: tuple[str, ...]
 
     def __len__(self) -> int:
-        return len(self.bundle.manifest.gate.frames)
+        return len(self.names)
 
     def __iter__(self) -> Iterator[tuple[str, UInt8]]:
-        return ((name, self.bundle.picture(f"gate/{name}.frame.png")) for name in self.bundle.manifest.gate.frames)
+        return ((name, self.bundle.picture(f"gate/{name}.frame.png", channels=3)) for name in self.names)
 
 
 @dataclass(frozen=True)
 class PackedPairs:
     """Frames of a bundle with their labels, `(H, W)` uint8 at the camera's size."""
 
-    bundle: Bundle
+    frames: PackedFrames
 
     def __len__(self) -> int:
-        return len(self.bundle.manifest.gate.frames)
+        return len(self.frames)
 
     def __iter__(self) -> Iterator[tuple[UInt8, UInt8]]:
-        frames = PackedFrames(self.bundle)
-        return ((frame, self.bundle.picture(f"gate/{name}.label.png")) for name, frame in frames)
+        bundle = self.frames.bundle
+        return ((frame, bundle.picture(f"gate/{name}.label.png", sized=False)) for name, frame in self.frames)
+
+
+def recipe_for_bundle(path: str, given: dict[str, Any], tensorrt: dict[str, Any]) -> BuildRecipe:
+    """What was packed, to begin a recipe with on a board; the board's own library and accelerator are left open.
+
+    Args:
+        path: Of the bundle.
+        given: Fields that are asked for on the board; where frames are among them, the packed limits fall too.
+        tensorrt: The same of the [tensorrt] table.
+
+    Raises:
+        UsageError: There is no such bundle, or what is settled in it is asked for otherwise.
+        ModelFileError: It is damaged.
+    """
+    packed, plain = Bundle(path).manifest.recipe, BuildRecipe()
+    _refuse_settled(path, {name: given[name] for name in SETTLED if name in given}, packed)
+    if tensorrt.get("batch", packed.tensorrt.batch) != packed.tensorrt.batch:
+        raise UsageError(
+            f"{path} is packed for {packed.tensorrt.batch or 'one frame'} at a time; --batch can't be changed.",
+            hint="Pack it anew where its model lies: edgeseg pack MODEL --batch MIN,OPT,MAX",
+        )
+    others = OF_THE_GATE if {"data", "frames"} & set(given) else ()
+    return msgspec.structs.replace(
+        packed,
+        model=path,
+        backend="auto",
+        tensorrt=msgspec.structs.replace(packed.tensorrt, dla_core=None),
+        **{name: getattr(plain, name) for name in others},
+    )
+
+
+def _refuse_settled(path: str, asked: dict[str, Any], packed: BuildRecipe) -> None:
+    changed = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value != getattr(packed, name)]
+    if changed:
+        raise UsageError(
+            f"{path} is packed; {', '.join(changed)} can't be changed any more.",
+            hint="Pack it anew where its model lies: edgeseg pack MODEL " + " ".join(changed),
+        )
 
 
 def stock_of_bundle(recipe: BuildRecipe) -> Stock:
     """All that a build of the bundle `recipe.model` needs.
 
+    Args:
+        recipe: Made with `recipe_for_bundle`, or by hand: what is settled in the bundle may be left out of it.
+
     Raises:
-        UsageError: There is no such bundle, or an option asks for what is settled in it.
+        UsageError: There is no such bundle, or the recipe asks for what is settled in it otherwise.
         ModelFileError: It is damaged.
     """
-    bundle = Bundle(recipe.model)
+    bundle, plain = Bundle(recipe.model), BuildRecipe()
     manifest = bundle.manifest
-    merged = _merged(recipe, manifest.recipe)
-    check_limits(merged)
+    asked = {name: getattr(recipe, name) for name in SETTLED if getattr(recipe, name) != getattr(plain, name)}
+    _refuse_settled(recipe.model, asked, manifest.recipe)
+    settled = {name: getattr(manifest.recipe, name) for name in SETTLED}
+    tensorrt = msgspec.structs.replace(recipe.tensorrt, batch=manifest.recipe.tensorrt.batch)
+    full = msgspec.structs.replace(recipe, **settled, tensorrt=tensorrt)
     quantizations = _quantizations(bundle)
-    own = bool(recipe.data or recipe.frames)
-    if own:
-        ranges = next((one.ranges for one in quantizations.values()), None)
-        frames = gate_frames(merged, manifest.card, Calibration(ranges), shipped=False)
-    else:
-        frames = frames_of_bundle(bundle)
+    frames, answers = _gate(bundle, full, quantizations)
     return Stock(
-        merged,
+        full,
         manifest.card,
         PackedGraphs(bundle),
         quantizations,
         frames,
-        answers=None if own else answers_of_bundle(bundle),
-        warnings=(*manifest.warnings, *frames.warnings),
+        answers=answers,
+        warnings=manifest.warnings,
     )
 
 
-def _merged(recipe: BuildRecipe, packed: BuildRecipe) -> BuildRecipe:
-    """What was packed, with what is asked for on the board."""
-    plain = BuildRecipe()
-    asked = {name for name in recipe.__struct_fields__ if getattr(recipe, name) != getattr(plain, name)}
-    if settled := [f"--{name.replace('_', '-')}" for name in SETTLED if name in asked]:
-        raise UsageError(
-            f"{recipe.model} is packed; {', '.join(settled)} can't be changed any more.",
-            hint="Pack it anew where its model lies: edgeseg pack MODEL " + " ".join(settled),
-        )
-    left = {*OWN, *asked, "tensorrt", *(OF_THE_GATE if asked & {"data", "frames"} else ())}
-    taken = {name: getattr(packed, name) for name in recipe.__struct_fields__ if name not in left}
-    return msgspec.structs.replace(recipe, **taken, tensorrt=_tensorrt(recipe, packed.tensorrt))
-
-
-def _tensorrt(recipe: BuildRecipe, packed: TensorRtOptions) -> TensorRtOptions:
-    asked, plain = recipe.tensorrt, TensorRtOptions()
-    if asked.batch not in (None, packed.batch):
-        raise UsageError(
-            f"{recipe.model} is packed for {packed.batch or 'one frame'} at a time; --batch can't be changed any more.",
-            hint="Pack it anew where its model lies: edgeseg pack MODEL --batch",
-        )
-    names = asked.__struct_fields__
-    taken = {name: getattr(packed, name) for name in names if getattr(asked, name) == getattr(plain, name)}
-    return msgspec.structs.replace(asked, **taken)
+def _gate(
+    bundle: Bundle, recipe: BuildRecipe, quantizations: dict[Dialect, Quantization]
+) -> tuple[GateFrames, FloatAnswers | None]:
+    """The packed frames with float's answers, or others, to which it has none yet."""
+    manifest = bundle.manifest
+    packed = (manifest.recipe.data, manifest.recipe.frames)
+    if (recipe.data or recipe.frames) and (recipe.data, recipe.frames) != packed:
+        check_limits(recipe)
+        ranges = next((one.ranges for one in quantizations.values()), None)
+        calibration = Calibration(ranges, chosen_by=manifest.search_keys)
+        return gate_frames(recipe, manifest.card, calibration, shipped=False), None
+    if manifest.gate.kind != "labels":
+        check_limits(msgspec.structs.replace(recipe, data="", frames=""))
+    every = manifest.gate.frames
+    count = min(len(every), recipe.gate_frames or len(every))
+    names = tuple(every[index] for index in np.linspace(0, len(every) - 1, count).round().astype(int))
+    frames = PackedFrames(bundle, names)
+    warnings = manifest.gate.warnings
+    if manifest.gate.kind == "labels":
+        return GateFrames("labels", labelled=PackedPairs(frames), warnings=warnings), _answers(frames)
+    return GateFrames(manifest.gate.kind, plain=frames, warnings=warnings), _answers(frames)
 
 
 def _quantizations(bundle: Bundle) -> dict[Dialect, Quantization]:
@@ -150,21 +195,14 @@ def _ranges(bundle: Bundle, name: str) -> Ranges:
         return load_ranges(path)
 
 
-def frames_of_bundle(bundle: Bundle) -> GateFrames:
-    """The frames that a bundle is judged on."""
-    kind = bundle.manifest.gate.kind
-    if kind == "labels":
-        return GateFrames(kind, labelled=PackedPairs(bundle))
-    return GateFrames(kind, plain=PackedFrames(bundle))
-
-
-def answers_of_bundle(bundle: Bundle) -> FloatAnswers:
+def _answers(frames: PackedFrames) -> FloatAnswers:
     """Float's answers to them."""
-    gate, golden = bundle.manifest.gate, bundle.picture("golden.png")
-    maps = (bundle.picture(f"gate/{name}.map.png") for name in gate.frames)
-    if gate.kind == "labels":
-        labels = (bundle.picture(f"gate/{name}.label.png") for name in gate.frames)
+    bundle, manifest = frames.bundle, frames.bundle.manifest
+    golden = bundle.picture("golden.png")
+    maps = (bundle.picture(f"gate/{name}.map.png") for name in frames.names)
+    if manifest.gate.kind == "labels":
+        labels = (bundle.picture(f"gate/{name}.label.png", sized=False) for name in frames.names)
         pairs = zip(maps, labels, strict=True)
-        return FloatAnswers(golden, tuple(evaluate_answer(*pair, bundle.manifest.card) for pair in pairs))
-    sure = (bundle.picture(f"gate/{name}.sure.png") > 0 for name in gate.frames)
+        return FloatAnswers(golden, tuple(evaluate_answer(*pair, manifest.card) for pair in pairs))
+    sure = (bundle.picture(f"gate/{name}.sure.png") > 0 for name in frames.names)
     return FloatAnswers(golden, maps=tuple(maps), confident=tuple(np.packbits(one, axis=None) for one in sure))

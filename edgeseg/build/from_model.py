@@ -53,6 +53,7 @@ def stock_of_model(recipe: BuildRecipe, dialects: Collection[Dialect], on_progre
         frames,
         remedies=remedies,
         search_apart=calibration.search is not None,
+        search_keys=tuple(calibration.search.keys) if calibration.search is not None else (),
         calibrators=tuple(calibrators),
-        warnings=(*calibration.warnings, *frames.warnings),
+        warnings=calibration.warnings,
     )

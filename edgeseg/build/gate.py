@@ -152,7 +152,8 @@ def _plain(frames: FrameSet, calibration: Calibration) -> GateFrames:
 def _seen(calibration: Calibration) -> frozenset[str]:
     """Keys of the frames that ranges were measured on, be it when the model was shipped, or choices are made by."""
     measured = calibration.ranges.frame_keys if calibration.ranges is not None else ()
-    return frozenset((*measured, *(calibration.search.keys if calibration.search is not None else ())))
+    searched = calibration.search.keys if calibration.search is not None else ()
+    return frozenset((*measured, *searched, *calibration.chosen_by))
 
 
 def _left_out(seen: int, frames: int, option: str) -> tuple[str, ...]:

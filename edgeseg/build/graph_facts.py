@@ -48,6 +48,10 @@ class GraphFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class Graphs(Protocol):
     """Where the graphs of a build come from."""
 
+    @property
+    def hint(self) -> str:
+        """What to do where a graph that is wanted is missing."""
+
     def has(self, form: GraphForm) -> bool:
         """Whether there is a graph of that form."""
 

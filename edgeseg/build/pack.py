@@ -37,10 +37,11 @@ from edgeseg.build.judging import Court
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Gate, GateKind, Verdict
 from edgeseg.build.stock import OnProgress, Stock
+from edgeseg.build.summary import ALLOW_MORE
 from edgeseg.card import Dialect
 from edgeseg.data.resize import resize_frame, shown_window
 from edgeseg.device.cpu import int8_saturates
-from edgeseg.errors import GateFailed, MissingDependency, UsageError
+from edgeseg.errors import GateFailed, MissingDependency, ModelFileError, UsageError
 from edgeseg.evaluate import class_maps, confident_pixels
 from edgeseg.files import sha256_file
 from edgeseg.graph.io import save_graph
@@ -67,7 +68,7 @@ class PackReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         bundle: The file.
-        backends: Engine libraries that it has graphs for.
+        backends: Engine libraries that it has graphs for: `int8` (and float), or `float` alone.
         graphs: How many.
         frames: That a board judges on.
         int8: By dialect, also those that failed and were left out.
@@ -78,7 +79,7 @@ class PackReport(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     model: str
     size_hw: tuple[int, int]
-    backends: tuple[str, ...]
+    backends: dict[str, str]
     graphs: int
     gate: GateKind
     frames: int
@@ -104,7 +105,8 @@ def pack_model(recipe: BuildRecipe, out: Path | None = None, on_progress: OnProg
     started = time.perf_counter()
     _check(recipe, out)
     kinds = _backend_classes(recipe.backend)
-    forms = [form for form in _forms(kinds, recipe) if not form.cache or recipe.tensorrt.dla_core is not None]
+    wanting = _forms(kinds, recipe)
+    forms = [form for form in wanting if not form.cache or recipe.tensorrt.dla_core is not None]
     if recipe.precision != "int8":
         forms = [form for form in forms if form.dialect == "float"]
     dialects = dict.fromkeys(form.dialect for form in forms if form.dialect != "float")
@@ -116,19 +118,23 @@ def pack_model(recipe: BuildRecipe, out: Path | None = None, on_progress: OnProg
         manifest, judged = packer.pack(forms, list(dialects))
         on_progress(0.95, f"write {path}")
         write_bundle(path, manifest, packer.parts)
-    wanting = {name for graph in manifest.graphs for name in _forms(kinds, recipe)[graph.form]}
+    served = {name: [one.form for one in manifest.graphs if name in wanting[one.form]] for name in kinds}
     return PackReport(
         bundle=str(path),
         sha256=sha256_file(path),
         size_bytes=path.stat().st_size,
         model=stock.card.model,
         size_hw=(height, width),
-        backends=tuple(name for name in kinds if name in wanting),
+        backends={
+            name: "int8" if any(form.dialect != "float" for form in found) else "float"
+            for name, found in served.items()
+            if found
+        },
         graphs=len(manifest.graphs),
         gate=manifest.gate.kind,
         frames=len(manifest.gate.frames),
         int8=judged,
-        warnings=manifest.warnings,
+        warnings=(*manifest.warnings, *manifest.gate.warnings),
         seconds=time.perf_counter() - started,
     )
 
@@ -137,8 +143,15 @@ def _check(recipe: BuildRecipe, out: Path | None) -> None:
     check_limits(recipe)
     if is_bundle(recipe.model):
         raise UsageError(f"{recipe.model} is packed already.", hint=f"Build it: edgeseg build {recipe.model}")
-    if out is not None and (out.suffix != SUFFIX or out.is_dir()):
+    if out is not None and out.is_dir():
+        raise UsageError(f"{out} is a folder.", hint=f"Name a file in it: -o {out / 'street'}{SUFFIX}")
+    if out is not None and out.suffix != SUFFIX:
         raise UsageError(f"A bundle is a {SUFFIX} file, not {out}.", hint=f"Name it {out.with_suffix(SUFFIX)}")
+    folder = Path.cwd() if out is None else out.resolve().parent
+    try:
+        tempfile.TemporaryFile(dir=next(one for one in (folder, *folder.parents) if one.exists())).close()
+    except OSError as error:
+        raise UsageError(f"{folder} can't be written to.", hint="Name another place: -o FILE.bundle") from error
 
 
 def _backend_classes(name: str) -> dict[str, type[Backend]]:
@@ -185,12 +198,8 @@ class _Packer:
         )
         gate = self._pack_frames(float_engine)
         int8, judged = self._judge_all(float_engine, dialects)
-        graphs, made = [], self.stock.graphs
-        wanted = [one for one in forms if made.has(one) and (one.dialect == "float" or one.dialect in int8)]
-        for index, form in enumerate(wanted):
-            self.on_progress(0.85 + 0.1 * index / len(wanted), f"graph {form.name}")
-            how = int8[form.dialect] if form.dialect != "float" else None
-            graphs.append(PackedGraph(form=form, facts=made.write(form, how, self._part(graph_name(form)))))
+        made = self.stock.graphs
+        graphs, not_made = self._write_graphs(forms, int8)
         assert isinstance(made, MadeGraphs), "a model's graphs are made of a prepared one"
         save_graph(made.prepared, self._part(PREPARED))
         left_out = (f"{name} is left out: {one.reason}." for name, one in judged.items() if name not in int8)
@@ -199,11 +208,36 @@ class _Packer:
             card=self.stock.card,
             gate=gate,
             int8={name: self._packed(how, judged[name]) for name, how in int8.items()},
-            graphs=tuple(graphs),
-            warnings=(*self.stock.warnings, *left_out),
+            graphs=graphs,
+            search_keys=self.stock.search_keys,
+            warnings=(*self.stock.warnings, *left_out, *not_made),
             files={},
         )
         return manifest, judged
+
+    def _write_graphs(
+        self, forms: list[GraphForm], int8: dict[Dialect, Quantization]
+    ) -> tuple[tuple[PackedGraph, ...], list[str]]:
+        """All graphs that can be made, and sentences on those that can't.
+
+        Raises:
+            ModelFileError: Not even a float graph can be made.
+        """
+        graphs, not_made, made = [], [], self.stock.graphs
+        wanted = [one for one in forms if made.has(one) and (one.dialect == "float" or one.dialect in int8)]
+        for index, form in enumerate(wanted):
+            self.on_progress(0.85 + 0.1 * index / len(wanted), f"graph {form.name}")
+            how, path = int8.get(form.dialect), self.folder / graph_name(form)
+            path.parent.mkdir(exist_ok=True)
+            try:
+                graphs.append(PackedGraph(form=form, facts=made.write(form, how, path)))
+            except ModelFileError as error:
+                if form.dialect == "float" and not form.half:
+                    raise
+                not_made.append(f"The graph {form.name} is left out: {error.message}")
+            else:
+                self.parts[graph_name(form)] = path
+        return tuple(graphs), not_made
 
     def _part(self, name: str) -> Path:
         path = self.folder / name
@@ -248,7 +282,7 @@ class _Packer:
                     seen = np.where(sure, np.uint8(255), np.uint8(0))
                     window.fill_outside(seen, 0)
                     self._picture(f"gate/{name}.sure.png", seen)
-        return PackedGate(kind=frames.kind, frames=tuple(windows))
+        return PackedGate(kind=frames.kind, frames=tuple(windows), warnings=frames.warnings)
 
     def _picture(self, name: str, image: UInt8) -> None:
         self._part(name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
@@ -269,8 +303,8 @@ class _Packer:
             reasons = "; ".join(f"{name}: {one.reason}" for name, one in judged.items())
             error = GateFailed(
                 f"No INT8 graph passed the gate here: {reasons}. Nothing was written.",
-                hint="Calibrate on frames like those of the camera (--calib), allow more (--max-drop), "
-                "or pack float graphs alone: --no-int8",
+                hint=f"Calibrate on frames like those of the camera (--calib){ALLOW_MORE.get(stock.frames.kind, '')}. "
+                "Float graphs alone: --no-int8",
             )
             error.report = {"int8": msgspec.to_builtins(judged)}
             raise error

@@ -36,6 +36,7 @@ class Stock:
         answers: Float's to them; None where it was not asked yet.
         remedies: Opens what may be done to a graph that fails; None where it can't be changed.
         search_apart: Choices are made by other frames than the gate's.
+        search_keys: Keys of those.
         calibrators: What `--calibrator auto` tried.
         warnings: A sentence each.
     """
@@ -48,5 +49,6 @@ class Stock:
     answers: FloatAnswers | None = None
     remedies: OpenRemedies | None = None
     search_apart: bool = False
+    search_keys: tuple[str, ...] = ()
     calibrators: tuple[CalibratorRow, ...] = ()
     warnings: tuple[str, ...] = ()

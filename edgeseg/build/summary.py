@@ -91,13 +91,19 @@ ALLOW_MORE = {
 }
 
 
-def refusal(report: BuildReport, reason: str) -> GateFailed:
-    """The error of a build whose best engine failed for that reason; the figures travel with it."""
+def refusal(report: BuildReport, reason: str, *, packed: bool) -> GateFailed:
+    """The error of a build, of a bundle or a model, whose best engine failed for that reason, with the figures."""
+    if packed:
+        changes = "Pack it anew where its model lies, with frames like those of the camera: edgeseg pack MODEL --calib"
+    else:
+        changes = (
+            "Calibrate on frames like those of the camera (--calib), try another --calibrator, "
+            "keep nodes in float (--keep-float)"
+        )
     error = GateFailed(
         f"No {report.precision} engine passed the gate; the best, {report.backend} {report.dialect}: {reason}. "
         "Nothing was replaced.",
-        hint="Calibrate on frames like those of the camera (--calib), try another --calibrator, "
-        f"keep nodes in float (--keep-float){ALLOW_MORE.get(report.gate.kind, '')}.",
+        hint=f"{changes}{ALLOW_MORE.get(report.gate.kind, '')}. A float engine: --fp16 or --fp32",
     )
     error.report = msgspec.to_builtins(report)
     return error

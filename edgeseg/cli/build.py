@@ -9,7 +9,7 @@ import click
 
 from edgeseg.build.recipe import PREFERENCES
 from edgeseg.cli.build_tables import last_line, print_build_tables, release_line, small_classes_line
-from edgeseg.cli.native import tensorrt_changes, tensorrt_options
+from edgeseg.cli.native import build_recipe, tensorrt_given, tensorrt_options
 from edgeseg.cli.options import UPSAMPLE, gate_options, model_options, quantization_options, recipe_fields
 from edgeseg.cli.report import json_option, print_json, progress, say
 from edgeseg.errors import GateFailed
@@ -100,26 +100,22 @@ def _tell(report: BuildReport) -> None:
 
 
 def _recipe(path: str | None, options: dict[str, Any]) -> Any:
-    import msgspec
-
-    from edgeseg.build import BuildRecipe
     from edgeseg.build.boards import board_recipe
     from edgeseg.device import describe_device
-    from edgeseg.recipes import decode_toml, find_toml
 
     if path is None:
         device = describe_device()
         path = board_recipe(device) or None
         if path is not None:
             say(f"Building by the recipe {path}, for {device.board or device.gpus[0].name}. Others: --recipe NAME")
-    recipe = decode_toml(find_toml(path, "engines"), BuildRecipe) if path else BuildRecipe()
     asked = [name for name in ("fp32", "bf16", "fp16", "int8") if options.pop(name)]
     if len(asked) > 1:
         raise click.UsageError(
             f"{' and '.join(f'--{name}' for name in asked)} were given; one engine has one precision."
         )
-    changes: dict[str, Any] = {"precision": asked[0]} if asked else {}
-    changes |= {"tensorrt": tensorrt_changes(recipe.tensorrt, options)}
-    changes |= {"repair": False} if options.pop("no_repair") else {}
-    changes |= {name: True for name in ("per_tensor", "even_if_slower") if options.pop(name)}
-    return msgspec.structs.replace(recipe, **recipe_fields(options), **changes)
+    tensorrt = tensorrt_given(options)
+    given: dict[str, Any] = {"precision": asked[0]} if asked else {}
+    given |= {"repair": False} if options.pop("no_repair") else {}
+    given |= {name: True for name in ("per_tensor", "even_if_slower") if options.pop(name)}
+    given |= recipe_fields(options)
+    return build_recipe(path, options["model"], given, tensorrt)

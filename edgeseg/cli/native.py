@@ -10,9 +10,9 @@ import click
 from edgeseg.cli.report import progress, say
 
 if TYPE_CHECKING:
-    from edgeseg.backends.tensorrt.options import TensorRtOptions
+    from edgeseg.build.recipe import BuildRecipe
 
-__all__ = ["batch_profile", "make_ready", "native_options", "tensorrt_changes", "tensorrt_options"]
+__all__ = ["batch_profile", "build_recipe", "make_ready", "native_options", "tensorrt_given", "tensorrt_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -61,6 +61,13 @@ TENSORRT = {
         "--batch", type=batch_profile, metavar="MIN,OPT,MAX", help="TensorRT: frames at once, fewest, usual and most."
     ),
     "sparse": click.option("--sparse", is_flag=True, help="TensorRT: use that weights are 2:4 sparse."),
+    "memory": click.option(
+        "--memory", type=click.Choice(["auto", "mapped", "copied"]), help="TensorRT: where frames lie; see the README."
+    ),
+    "cuda_graph": click.option(
+        "--cuda-graph/--no-cuda-graph", default=None, help="TensorRT: start all of a frame's work at once."
+    ),
+    "spin": click.option("--spin", is_flag=True, help="TensorRT: wait for the GPU without sleeping; takes a core."),
     "timeout_s": click.option(
         "--timeout", "timeout_s", type=click.FloatRange(0, min_open=True), help="TensorRT: seconds a build may take."
     ),
@@ -74,14 +81,44 @@ def tensorrt_options(command: Command) -> Command:
     return command
 
 
-def tensorrt_changes(before: TensorRtOptions, options: dict[str, Any]) -> TensorRtOptions:
-    """The options of a recipe with those that were given, which are taken out of `options`."""
+def tensorrt_given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of TensorRT's options that were given, which are taken out of `options`."""
+    given = {name: options.pop(name) for name in TENSORRT}
+    return {
+        name: value
+        for name, value in given.items()
+        if value is not None and (value is not False or name == "cuda_graph")
+    }
+
+
+def build_recipe(path: str | None, model: str | None, given: dict[str, Any], tensorrt: dict[str, Any]) -> BuildRecipe:
+    """A build recipe: that of a bundle where the model is one, with what a file says, and options over both.
+
+    Args:
+        path: Of the file, or the name of a shipped one.
+        model: As on the command line.
+        given: Fields of the recipe that options were given for.
+        tensorrt: Those of its [tensorrt] table.
+
+    Raises:
+        UsageError: There is no such file, or its content or the options can't be meant.
+    """
     import msgspec
 
-    given = {name: options.pop(name) for name in TENSORRT}
-    changes = {name: value for name, value in given.items() if value is not None and value is not False}
+    from edgeseg.build.bundle import is_bundle
+    from edgeseg.build.from_bundle import recipe_for_bundle
+    from edgeseg.build.recipe import BuildRecipe
+    from edgeseg.recipes import decode_toml, find_toml, keys_in
+
+    if path is not None:
+        file = find_toml(path, "engines")
+        told, keys = decode_toml(file, BuildRecipe), keys_in(file)
+        tensorrt = {name: getattr(told.tensorrt, name) for name in keys.pop("tensorrt", {})} | tensorrt
+        given = {name: getattr(told, name) for name in keys} | given
+    name = str(given.get("model", model or ""))
     try:
-        return msgspec.structs.replace(before, **changes)
+        before = recipe_for_bundle(name, given, tensorrt) if is_bundle(name) else BuildRecipe()
+        return msgspec.structs.replace(before, **given, tensorrt=msgspec.structs.replace(before.tensorrt, **tensorrt))
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
 

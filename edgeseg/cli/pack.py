@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeseg.cli.native import tensorrt_changes, tensorrt_options
+from edgeseg.cli.native import build_recipe, tensorrt_given, tensorrt_options
 from edgeseg.cli.options import UPSAMPLE, gate_options, model_options, quantization_options, recipe_fields
 from edgeseg.cli.report import json_option, print_json, print_table, progress, say
 
@@ -62,17 +63,12 @@ def pack(recipe: str | None, out: Path | None, as_json: bool, **options: Any) ->
 
 
 def _recipe(path: str | None, options: dict[str, Any]) -> Any:
-    import msgspec
-
-    from edgeseg.build import BuildRecipe
-    from edgeseg.recipes import decode_toml, find_toml
-
-    recipe = decode_toml(find_toml(path, "engines"), BuildRecipe) if path else BuildRecipe()
-    changes: dict[str, Any] = {"tensorrt": tensorrt_changes(recipe.tensorrt, options)}
-    changes |= {"precision": "fp32"} if options.pop("no_int8") else {}
-    changes |= {"repair": False} if options.pop("no_repair") else {}
-    changes |= {"per_tensor": True} if options.pop("per_tensor") else {}
-    return msgspec.structs.replace(recipe, **recipe_fields(options), **changes)
+    tensorrt = tensorrt_given(options)
+    given: dict[str, Any] = {"precision": "fp32"} if options.pop("no_int8") else {}
+    given |= {"repair": False} if options.pop("no_repair") else {}
+    given |= {"per_tensor": True} if options.pop("per_tensor") else {}
+    given |= recipe_fields(options)
+    return build_recipe(path, None, given, tensorrt)
 
 
 def _tell(report: PackReport) -> None:
@@ -83,9 +79,14 @@ def _tell(report: PackReport) -> None:
         say(f"warning: {warning}")
     say(
         f"Wrote {report.bundle}, {report.size_bytes / 1e6:.0f} MB: {report.graphs} graphs for "
-        f"{', '.join(report.backends)}, {report.frames} frames to judge on, {report.seconds:.0f} s."
+        f"{', '.join(_words(report))}, {report.frames} frames to judge on, {report.seconds:.0f} s."
     )
     say(f"On the board: edgeseg build {Path(report.bundle).name}")
+
+
+def _words(report: PackReport) -> Iterator[str]:
+    alone = len(set(report.backends.values())) > 1
+    return (f"{name} (float alone)" if alone and what == "float" else name for name, what in report.backends.items())
 
 
 def _figure(gate: Gate) -> str:

@@ -29,6 +29,7 @@ from edgeseg.cli import main
 from edgeseg.data.resize import shown_window
 from edgeseg.data.scene import Scene
 from edgeseg.errors import GateFailed, ModelFileError, UsageError
+from edgeseg.files import sha256_bytes
 from edgeseg.graph.io import save_graph
 from edgeseg.labels import VOID
 from tests.build.fragile import fragile
@@ -84,7 +85,7 @@ def board(tmp_path: Path) -> Board:
 def test_it_tells_what_was_packed_and_how_good_it_is(packed: tuple[Path, PackReport]) -> None:
     path, report = packed
     assert (report.bundle, report.size_bytes) == (str(path), path.stat().st_size)
-    assert (report.backends, report.gate, report.frames) == (("tensorrt",), "agreement", 9)
+    assert (report.backends, report.gate, report.frames) == ({"tensorrt": "int8"}, "agreement", 9)
     assert set(report.int8) == {"s8-sym"}
     assert report.int8["s8-sym"].verdict == "pass"
     assert report.int8["s8-sym"].gate.frames == 9
@@ -177,14 +178,76 @@ def test_what_is_settled_is_not_asked_for_again(
 
 
 def test_other_frames_can_be_judged_on(bundle: Path, stock: Path, tmp_path: Path, capsys: Any) -> None:
-    words = ("--frames", str(stock / "calib"), "--backend", "tensorrt", "--duration", "0.1", "--even-if-slower")
+    others = write_frames(tmp_path / "others", [painted("red", seed) for seed in (0, 1, 50, 51)])
+    words = ("--frames", str(others), "--backend", "tensorrt", "--duration", "0.1", "--even-if-slower")
     with host_gpu(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         assert main(["build", str(bundle), *words, "-o", str(tmp_path / "engines"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["gate"]["kind"], report["gate"]["frames"], report["verdict"]) == ("agreement", 3, "pass")
-    assert "9 of the 12 frames were calibrated on and are left out of the gate." in report["warnings"]
+    assert (report["gate"]["kind"], report["gate"]["frames"], report["verdict"]) == ("agreement", 2, "pass")
+    assert "2 of the 4 frames were calibrated on and are left out of the gate." in report["warnings"]
+
+
+def test_frames_that_anything_was_chosen_by_prove_nothing(bundle: Path, stock: Path, tmp_path: Path) -> None:
+    with host_gpu(), pytest.raises(UsageError, match="All frames of --frames were calibrated on"):
+        build_engine(BuildRecipe(model=str(bundle), backend="tensorrt", frames=str(stock / "calib")), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("packed", "words", "code"),
+    [
+        pytest.param({"min_agreement": 1.0, "min_class_iou": 0.0}, (), 0, id="the packed limits"),
+        pytest.param(
+            {"min_agreement": 1.0, "min_class_iou": 0.0}, ("--min-agreement", "96"), 7, id="the usual, asked for"
+        ),
+        pytest.param({"upsample": "full"}, ("--upsample", "full"), 0, id="what is settled, asked for as it is"),
+        pytest.param({"upsample": "full"}, ("--upsample", "half"), 2, id="the usual, where another is settled"),
+        pytest.param({"imgsz": (24, 32)}, ("--imgsz", "24x32"), 0, id="the packed size"),
+    ],
+)
+def test_what_is_asked_for_wins_over_what_was_packed(
+    packed: dict[str, Any], words: tuple[str, ...], code: int, fragile_recipe: BuildRecipe, tmp_path: Path, capsys: Any
+) -> None:
+    path = tmp_path / "x.bundle"
+    fields = {"repair": False, "min_agreement": 1.0, "min_class_iou": 0.0, **packed, "backend": "onnxruntime"}
+    pack_model(msgspec.structs.replace(fragile_recipe, **fields), path)
+    quick = ("--duration", "0.05", "--even-if-slower", "-o", str(tmp_path / "engines"))
+    assert main(["build", str(path), *quick, *words]) == code, capsys.readouterr().err
+
+
+def test_a_bundle_of_float_graphs_is_built_as_such(board: Board, stock: Path, tmp_path: Path) -> None:
+    path = tmp_path / "float.bundle"
+    pack_model(recipe(stock, precision="fp32"), path)
+    with host_gpu():
+        words = ("--backend", "tensorrt", "--duration", "0.1", "-o", tmp_path / "engines", "--json")
+        done = board("build", path, *words)
+        assert (done.returncode, json.loads(done.stdout)["precision"]) == (0, "fp32"), done.stderr
+        refused = board("build", path, *words, "--int8")
+    assert (refused.returncode, "holds no int8 graphs for tensorrt" in refused.stderr) == (2, True)
+
+
+def test_a_board_is_told_why_a_bundle_has_no_int8_for_it(
+    board: Board, fragile_recipe: BuildRecipe, tmp_path: Path
+) -> None:
+    path = tmp_path / "half.bundle"
+    changes = {"backend": "auto", "repair": False, "min_agreement": 90.0, "min_class_iou": 0.0}
+    report = pack_model(msgspec.structs.replace(fragile_recipe, **changes), path)
+    failed = [name for name, one in report.int8.items() if one.verdict == "fail"]
+    if "s8-sym" not in failed or len(failed) == len(report.int8):
+        pytest.skip("the dialects do not differ here")
+    assert (report.backends["tensorrt"], report.backends["onnxruntime"]) == ("float", "int8")
+    with host_gpu():
+        done = board("build", path, "--backend", "tensorrt", "-o", tmp_path / "engines")
+    assert (done.returncode, "s8-sym is left out: " in done.stderr, "--fp16" in done.stderr) == (2, True, True)
+
+
+def test_fewer_frames_can_be_asked_for(bundle: Path, tmp_path: Path) -> None:
+    with host_gpu(), pytest.MonkeyPatch.context() as patch:
+        for name in ("DATA", "CACHE"):
+            patch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+        asked = BuildRecipe(model=str(bundle), backend="tensorrt", gate_frames=4, duration=0.1, even_if_slower=True)
+        assert build_engine(asked, tmp_path).gate.frames == 4
 
 
 def rewritten(bundle: Path, out: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
@@ -212,9 +275,17 @@ def test_a_bundle_that_was_cut_is_refused(share: float, bundle: Path, tmp_path: 
         pytest.param(lambda name, old: None if name == MANIFEST else old, "no item named", id="no manifest"),
         pytest.param(lambda name, old: b"{}" if name == MANIFEST else old, "missing required field", id="an empty one"),
         pytest.param(
-            lambda name, old: old.replace(b"bundle/1", b"bundle/9") if name == MANIFEST else old,
-            "schema edgeseg.bundle/9",
+            lambda name, old: b'{"schema": "edgeseg.bundle/9", "more": 1}' if name == MANIFEST else old,
+            "schema edgeseg.bundle/9, this edgeseg reads edgeseg.bundle/1",
             id="a later edgeseg's",
+        ),
+        pytest.param(
+            lambda name, old: old.replace(b'"model":"colours"', b'"model":"../../x"') if name == MANIFEST else old,
+            "Expected `str` matching regex",
+            id="a name that leads out of its folder",
+        ),
+        pytest.param(
+            lambda name, old: b" " * ((1 << 26) + 1) if name == MANIFEST else old, "is too large", id="one too large"
         ),
     ],
 )
@@ -223,6 +294,30 @@ def test_a_bundle_without_a_manifest_that_is_known_is_refused(
 ) -> None:
     with pytest.raises(ModelFileError, match=said):
         Bundle(rewritten(bundle, tmp_path / "x.bundle", change))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_another_method_of_packing_is_refused(method: int, bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(tmp_path / "x.bundle", "w", method) as new:
+        new.writestr(MANIFEST, old.read(MANIFEST))
+    with pytest.raises(ModelFileError, match="too large, encrypted, or packed by another method"):
+        Bundle(tmp_path / "x.bundle")
+
+
+def test_a_picture_of_another_size_is_refused(bundle: Path, tmp_path: Path) -> None:
+    small = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
+    hashes = {name: sha256_bytes(small) for name in ("golden.png", "gate/00000.map.png")}
+
+    def change(name: str, old: bytes) -> bytes:
+        if name == MANIFEST:
+            told = json.loads(old)
+            return json.dumps({**told, "files": {**told["files"], **hashes}}).encode()
+        return small if name in hashes else old
+
+    found = Bundle(rewritten(bundle, tmp_path / "x.bundle", change))
+    for name in hashes:
+        with pytest.raises(ModelFileError, match="is no picture of its size and channels"):
+            found.picture(name)
 
 
 def test_a_graph_that_was_exchanged_is_refused(board: Board, bundle: Path, tmp_path: Path) -> None:
@@ -287,6 +382,8 @@ def test_labels_are_scored_at_the_cameras_size_as_in_a_build_without_a_bundle(st
         pytest.param("a.bundle", "b.bundle", "is packed already", id="a bundle"),
         pytest.param("a.onnx", "b.zip", "is a .bundle file", id="another suffix"),
         pytest.param("a.onnx", "b.bundle", "does not exist", id="no model"),
+        pytest.param("a.onnx", ".", "is a folder", id="a folder"),
+        pytest.param("a.onnx", "/proc/none/b.bundle", "can't be written to", id="a place that can't be written to"),
     ],
 )
 def test_what_can_not_be_packed_is_refused(model: str, out: str, said: str, tmp_path: Path) -> None:
@@ -298,7 +395,10 @@ def test_padding_is_not_judged(stock: Path, tmp_path: Path) -> None:
     path = tmp_path / "boxed.bundle"
     pack_model(recipe(stock, resize=Resize("letterbox")), path)
     found = Bundle(path)
-    frame, answer, sure = (found.picture(f"gate/00000.{name}.png") for name in ("frame", "map", "sure"))
+    frame, answer, sure = (
+        found.picture(f"gate/00000.{name}.png", channels=channels)
+        for name, channels in (("frame", 3), ("map", 1), ("sure", 1))
+    )
     assert (frame.shape[:2], answer.shape, sure.shape) == ((32, 48), (32, 48), (32, 48))
     seen = np.zeros((32, 48), np.bool_)
     source = cv2.imread(str(sorted((stock / "frames").iterdir())[0]))

@@ -93,7 +93,7 @@ def test_a_bundle_keeps_its_batch(words: list[str], tmp_path: Path, capsys: Any)
     report = build([str(path), "--backend", "tensorrt"], tmp_path, capsys, "--workspace", "64")
     assert report["verdict"] == "pass"
     assert main(["build", str(path), "--batch", "1,8,8", "-o", str(tmp_path / "other")]) == 2
-    assert "is packed for (1, 2, 4) at a time; --batch can't be changed any more" in capsys.readouterr().err
+    assert "is packed for (1, 2, 4) at a time; --batch can't be changed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("version", ["10.13.0.35"])
