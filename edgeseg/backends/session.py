@@ -143,7 +143,7 @@ class Session(ABC):
         """Class maps of frames, waited for; sugar for `input_buffer`, `submit` and `result`.
 
         Args:
-            frames: `(N, H, W, channels)` uint8 in the card's pixel format and size.
+            frames: `(N, H, W, channels)` uint8 in the card's pixel format, as `input_buffer` is.
             out: Array to write to; without it a new one is returned, safe to keep.
 
         Raises:

@@ -112,7 +112,7 @@ def _time(
 def stages(session: Session, camera: npt.NDArray[np.uint8]) -> dict[str, Stage]:
     """What is timed of a session: inference alone, and with the resize of a camera's frame before it.
 
-    Both input buffers hold the resized frame afterwards.
+    Both input buffers hold the frame afterwards. A session that resizes does so within inference.
     """
 
     def with_resize() -> None:

@@ -22,11 +22,14 @@ PC = (("tensorrt", "x86-dgpu"), ("tensorrt_rtx", "rtx"), ("tensorrt_rtx_bindings
 
 
 def board_recipe(device: Device) -> str:
-    """Name of the shipped recipe for a machine; empty where any backend may be the best."""
+    """Name of the shipped recipe for a machine; empty where any backend may be the best.
+
+    JetPack's own nvidia-smi names a Jetson's GPU with "(nvgpu)" at the end, which tells no board.
+    """
     for pattern, recipe in BOARDS:
         if re.search(pattern, device.board):
             return recipe
-    if any(gpu.driver for gpu in device.gpus):
+    if any(gpu.driver and not gpu.name.endswith("(nvgpu)") for gpu in device.gpus):
         return next((recipe for module, recipe in PC if _installed(module)), "")
     return ""
 

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from edgeseg.backends.form import GraphForm
 from edgeseg.build.graph_facts import GraphFacts, Quantization
 from edgeseg.card import Int8Recipe, Upsample
+from edgeseg.files import sha256_bytes
 from edgeseg.graph.attach import HEAD_LARGEST, attach_head_and_tail
 from edgeseg.graph.batch import set_batch
 from edgeseg.graph.half_precision import type_in_half
@@ -76,13 +77,15 @@ def make_engine_graph(
         whole, small = type_in_half(whole)
         measured = measured | ({"scales_in_float32": small} if small else {})
     quantized, total, floats = count_convs(whole)
-    if form.cache:
+    made_from = card.made_from
+    if form.cache and quantization is not None and cache is not None:
         quantized, floats = tuple(node.name or "" for node in whole.graph if node.op_type in CONVS), ()
+        made_from = {**made_from, "ranges": quantization.ranges.sha256(), "calibration_cache": sha256_bytes(cache)}
     digest = graph_sha256(whole)
     card = msgspec.structs.replace(
         card,
         int8=card.int8 if quantization is not None else {},
-        made_from={**card.made_from, "engine_graph": digest},
+        made_from={**made_from, "engine_graph": digest},
         dialect=form.dialect,
         measured=measured,
     )

@@ -23,7 +23,7 @@ from edgeseg.files import sha256_file
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["BundleFacts", "GraphFacts", "Inspection", "RangesFacts", "Tensor", "inspect_artefact"]
+__all__ = ["BundleFacts", "GraphSummary", "Inspection", "RangesFacts", "Tensor", "inspect_artefact"]
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class Tensor(msgspec.Struct, frozen=True):
     shape: tuple[int | str, ...]
 
 
-class GraphFacts(msgspec.Struct, frozen=True, kw_only=True):
+class GraphSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What an ONNX graph consists of.
 
     Attributes:
@@ -106,7 +106,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     sha256: str
     card: dict[str, Any] | None = None
-    graph: GraphFacts | None = None
+    graph: GraphSummary | None = None
     ranges: RangesFacts | None = None
     training: dict[str, Any] | None = None
     bundle: BundleFacts | None = None
@@ -191,7 +191,7 @@ def _of_graph(path: Path) -> Inspection:
     )
 
 
-def _graph_facts(path: Path) -> GraphFacts:
+def _graph_facts(path: Path) -> GraphSummary:
     from edgeseg.build.engine_graph import count_convs
     from edgeseg.graph.cost import count_parameters
     from edgeseg.graph.io import graph_sha256, load_graph, weights_sha256
@@ -200,7 +200,7 @@ def _graph_facts(path: Path) -> GraphFacts:
     graph = model.graph
     nodes = Counter(node.op_type for node in graph)
     int8_convs, total_convs, _ = count_convs(model)
-    return GraphFacts(
+    return GraphSummary(
         opset=model.opset_imports.get("", 0),
         ir_version=model.ir_version,
         producer=f"{model.producer_name or ''} {model.producer_version or ''}".strip(),

@@ -19,7 +19,7 @@ from edgeseg.build.identity import check_signature, sign
 from edgeseg.build.store import EngineStore, cache_beside, check_graph_beside, check_own, files_of, graph_beside
 from edgeseg.card import Card, read_card, write_card
 from edgeseg.errors import EdgesegError, EngineMismatch, MissingDependency, ModelFileError
-from edgeseg.files import write_bytes
+from edgeseg.files import sha256_bytes, write_bytes
 
 __all__ = ["PREVIOUS", "fits", "is_whole", "rebuild"]
 
@@ -127,7 +127,9 @@ def _as_it_is_wanted(
     if wanted.half and not was.half:
         graph = _typed_in_half(graph, card, folder / "typed.onnx")
     if was.cache:
-        lines = cache.read_bytes().split(b"\n", 1)[1]
+        lines = cache.read_bytes().partition(b"\n")[2] if cache.is_file() else b""
+        if sha256_bytes(lines) != card.made_from.get("calibration_cache"):
+            raise ModelFileError(f"{cache.name} is missing or not that of {path}.", hint=from_model(card))
         cache = cache_beside(folder / path.name)
         write_bytes(cache, calibration_cache(lines, backend.version()))
     return graph, cache if was.cache else None

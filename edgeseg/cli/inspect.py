@@ -12,7 +12,7 @@ from edgeseg.cli.report import json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
     from edgeseg.backends.tensorrt.layers import Layer
-    from edgeseg.build.inspection import GraphFacts, Inspection, Tensor
+    from edgeseg.build.inspection import GraphSummary, Inspection, Tensor
 
 __all__ = ["inspect"]
 
@@ -61,7 +61,7 @@ def _card_rows(card: dict[str, Any]) -> list[tuple[str, str]]:
     return [("classes", f"{len(card['classes'])}: {', '.join(card['classes'])}"), *_flat(told)]
 
 
-def _graph_rows(graph: GraphFacts) -> list[tuple[str, str]]:
+def _graph_rows(graph: GraphSummary) -> list[tuple[str, str]]:
     return [
         ("input", "\n".join(map(_tensor, graph.inputs))),
         ("output", "\n".join(map(_tensor, graph.outputs))),

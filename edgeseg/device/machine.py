@@ -71,7 +71,7 @@ def describe_device(root: Path = Path("/"), *, nvidia_smi: str = "nvidia-smi") -
     l4t = l4t_version(root)
     memory = _memory(root)
     return Device(
-        board=_read(root / "proc/device-tree/model"),
+        board=_device_tree(root, "model"),
         soc=soc,
         arch=platform.machine(),
         cpu=cpu_model(cpuinfo),
@@ -99,9 +99,14 @@ def _read(path: Path) -> str:
         return ""
 
 
+def _device_tree(root: Path, name: str) -> str:
+    """A property of the device tree's root; in a container that of the host, from where it is to be mounted."""
+    return _read(root / "proc/device-tree" / name) or _read(root / f"tmp/nv_jetson_{name}")
+
+
 def _soc(root: Path) -> str:
     """The chip's name: the last word of `compatible`, which goes from the board to the chip's family."""
-    names = [name.partition(",")[2] for name in _read(root / "proc/device-tree/compatible").split("\0")]
+    names = [name.partition(",")[2] for name in _device_tree(root, "compatible").split("\0")]
     return next((name for name in names if name in INTEGRATED_GPUS), names[-1])
 
 

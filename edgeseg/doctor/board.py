@@ -36,6 +36,8 @@ OLDEST_PYTHON = (3, 10)
 BUILD_BYTES = 3 * GIB
 #: Degrees Celsius from which on boards slow their clocks, with a little to spare.
 HOT = 85
+#: The last Jetson Linux whose boards pip's TensorRT does not serve.
+LAST_WITHOUT_PIP = 36
 #: pip's packages that hold TensorRT's libraries, built for the GPUs of PCs and servers.
 PIP_LIBRARIES = ("tensorrt-libs", "tensorrt-cu11-libs", "tensorrt-cu12-libs", "tensorrt-cu13-libs")
 SWAP = "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile"
@@ -82,8 +84,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def check_pip_tensorrt(device: Device, installed: Collection[str]) -> Iterator[Check]:
-    """TensorRT from pip on a Jetson: it has no kernels for the board's GPU."""
-    if installed:
+    """TensorRT from pip on a Jetson with JetPack 6 or before: it has no kernels for the board's GPU."""
+    if installed and device.l4t and _numbers(device.l4t)[0] <= LAST_WITHOUT_PIP:
         gpu = device.gpus[0].compute_capability.replace(".", "") if device.gpus else "?"
         names = " ".join(sorted(installed))
         yield Check(

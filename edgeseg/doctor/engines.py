@@ -76,6 +76,10 @@ def probe_backend(name: str) -> Check:
         obstacle = backend.obstacle()
     except MissingDependency as error:
         return Check(title, "missing", error.message, error.hint)
+    except ModuleNotFoundError as error:
+        if error.name in ("onnx", "onnx_ir"):
+            return Check(title, "ok", f"{backend.version()}, for bundles; not tried, which needs '{error.name}'")
+        return Check(title, "fails", first_line(error), _reinstall(name))
     except Exception as error:  # Whatever a broken library raises is the answer.
         return Check(title, "fails", first_line(error), _reinstall(name))
     if obstacle:
@@ -94,7 +98,14 @@ def run_probe(backend: Backend, folder: Path) -> None:
     from edgeseg.graph.attach import attach_head_and_tail
     from edgeseg.graph.io import save_graph, set_card
 
-    card = Card(kind="quantized", model="probe", classes=("rest", "blue"), palette=voc_palette(2), size_hw=(8, 16))
+    card = Card(
+        kind="quantized",
+        model="probe",
+        classes=("rest", "blue"),
+        palette=voc_palette(2),
+        size_hw=(8, 16),
+        dialect="s8-sym",
+    )
     graph = ir.from_onnx_text(PROBE)
     set_card(graph, card)
     source = folder / "probe.onnx"
@@ -111,4 +122,6 @@ def run_probe(backend: Backend, folder: Path) -> None:
 
 
 def _reinstall(name: str) -> str:
+    if name == "tensorrt":
+        return "Install it anew, and CUDA for Python: see docs/install.md"
     return f"pip install --force-reinstall 'edgeseg[{name}]'"

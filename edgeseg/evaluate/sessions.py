@@ -46,7 +46,7 @@ def evaluate_frames(session: Session, frames: Iterable[tuple[UInt8, UInt8]]) -> 
         frames: Frame `(H, W, 3)` uint8 BGR and label `(H, W)` uint8, 255 where void.
 
     Raises:
-        UsageError: Frame and label differ in size, or a label is no class of the session's card.
+        UsageError: A label is no class of the session's card.
     """
     for (_, label), answer in _answers(session, frames, lambda pair: pair[0]):
         yield evaluate_answer(answer, label, session.card)

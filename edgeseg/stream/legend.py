@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgeseg.labels import LabelSet
 
 __all__ = ["Legend"]
 
+logger = logging.getLogger(__name__)
 UInt8 = npt.NDArray[np.uint8]
 
 #: A class is named from this share of the pixels on, and for so many frames after: noise does not flicker.
@@ -41,6 +43,7 @@ class Legend:
 
     def __init__(self, labels: LabelSet) -> None:
         self._labels = labels
+        self._can_write = _has_pillow()
         self._size: tuple[int, int] = (0, 0)
         self._chips: list[_Chip] = []
         self._places: dict[int, tuple[int, int]] = {}
@@ -57,8 +60,10 @@ class Legend:
         size = (picture.shape[0], picture.shape[1])
         if size != self._size:
             self._size = size
-            self._chips = _make_chips(self._labels, size[0])
+            self._chips = _make_chips(self._labels, size[0]) if self._can_write else []
             self._places = {}
+        if not self._can_write:
+            return
         named = self._note(class_map)
         if not self._places.keys() >= set(named):
             self._places = self._arrange([*self._places, *(c for c in named if c not in self._places)])
@@ -90,6 +95,15 @@ class Legend:
                 places[index] = (left, bottom - tall)
                 left += wide + gap
         return places
+
+
+def _has_pillow() -> bool:
+    try:
+        import PIL  # noqa: F401
+    except ModuleNotFoundError:
+        logger.warning("Pillow is not installed: pictures have no names of classes.")
+        return False
+    return True
 
 
 def _make_chips(labels: LabelSet, height: int) -> list[_Chip]:

@@ -221,7 +221,7 @@ class NumberedImages:
 
 
 class ClassMapFolder:
-    """The class map of every frame as PNG: class indices in 8 bits, shown in the palette's colours."""
+    """The class map of every frame as PNG: class indices in 8 bits, shown in the palette's colours with Pillow."""
 
     wants: Literal["overlay", "class_map"] = "class_map"
 
@@ -236,8 +236,11 @@ class ClassMapFolder:
         """See `Sink.write`."""
         path = self._folder / f"{captured.name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        from PIL import Image
-
+        try:
+            from PIL import Image
+        except ModuleNotFoundError:  # On a bare board they are grey.
+            path.write_bytes(_encode(picture, ".png"))
+            return
         image = Image.fromarray(picture)
         image.putpalette(self._palette)
         image.save(path, compress_level=1)

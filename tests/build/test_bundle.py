@@ -123,6 +123,11 @@ def test_a_board_builds_it_without_what_makes_graphs(board: Board, bundle: Path,
         assert (told.returncode, "trtexec --onnx=" in told.stdout) == (0, True), told.stderr
         ran = board("run", "synthetic://?frames=3&width=96&height=64", "null://", "--engine", engine, "--json")
         assert (ran.returncode, json.loads(ran.stdout)["inferred"]) == (0, 3), ran.stderr
+        for sink in ("out.mp4", "maps"):
+            drawn = board("run", "synthetic://?frames=3&width=96&height=64", sink, "--engine", engine)
+            assert drawn.returncode == 0, drawn.stderr
+        assert cv2.imread(str(tmp_path / "maps/synthetic-000000.png"), cv2.IMREAD_UNCHANGED).max() < len(CLASSES)
+        assert "backend tensorrt     │ ok" in board("doctor").stdout
         timed = board("bench", engine, "--duration", "0.2", "-o", tmp_path / "bench", "--json")
         assert timed.returncode == 0, timed.stderr
     with host_gpu("10.13.0.35", integrated=True):

@@ -19,8 +19,16 @@ ADVICE: tuple[tuple[str, str], ...] = (
     (r"number of scales", "Weights have one scale per output channel: quantize anew with edgeseg quantize."),
     (r"uint8", "Bytes may enter and leave through a Cast alone: give the model to edgeseg build, which does so."),
     (r"out.?of.?memory|cudaErrorMemoryAllocation|insufficient memory", SMALLER),
+    (
+        r"libnvinfer_lean",
+        "Engines for later versions need a part of the library that is missing: leave out "
+        "--version-compatible, or install the lean runtime.",
+    ),
     (r"cudaError.*\b35\b|insufficient driver|no CUDA-capable device", "It needs an NVIDIA GPU and its driver."),
-    (r"optimization profile", "The graph has free sizes. Give them: --imgsz HxW."),
+    (
+        r"optimization profile",
+        "The graph has free sizes. Give them: --imgsz HxW, and --batch where frames are several.",
+    ),
 )
 
 

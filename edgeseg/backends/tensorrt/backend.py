@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class TensorRt(Backend):
-    """TensorRT 8.5 to 11, as it comes with JetPack."""
+    """TensorRT 8.6 to 11, as it comes with JetPack."""
 
     name: Name = "tensorrt"
     suffix = ".engine"

@@ -21,7 +21,7 @@ from edgeseg.errors import EdgesegError, MissingDependency, ModelFileError, Usag
 __all__ = ["build_plan"]
 
 #: Without the current folder on the path, where `-m` and `-c` would put it: what lies there is a stranger's.
-CODE = "import sys; del sys.path[0]; from edgeseg.backends.tensorrt.child import main; main()"
+CODE = "import sys; sys.path[:1] = filter(None, sys.path[:1]); from edgeseg.backends.tensorrt.child import main; main()"
 COMMAND = (sys.executable, "-c", CODE)
 DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 #: Lines of the parser that tell where in its own code it was, or that there is no GPU.

@@ -17,7 +17,7 @@ __all__ = ["OUT_OF_MEMORY", "PACKAGE", "Cuda", "CudaDevice", "CudaError", "failu
 UInt8 = npt.NDArray[np.uint8]
 OUT_OF_MEMORY = 2
 #: Which of cuda-python's versions, none of which takes a driver that is older than itself.
-PACKAGE = "For JetPack 6: pip install 'cuda-python~=12.6'; for JetPack 7 and PCs with a recent driver: '~=13.0'"
+PACKAGE = "For JetPack 6: pip install 'cuda-python~=12.6.0'; for JetPack 7 and PCs with a recent driver: '~=13.0'"
 #: Errors after which every further call of the process fails, by number.
 STICKY = frozenset({214, 700, 702, 710, 714, 715, 716, 717, 718, 719, 720, 721, 999})
 

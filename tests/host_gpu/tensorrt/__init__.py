@@ -142,12 +142,20 @@ def _kinds(model: Any) -> set[str]:
     return half | {node.op_type for node in model.graph.node}
 
 
+def _lacks_int8(model: Any) -> bool:
+    """Whether a graph has Q/DQ nodes for a network of weak types without INT8, which TensorRT refuses."""
+    strong = module.NetworkDefinitionCreationFlag.__members__.get("STRONGLY_TYPED")
+    typed = strong is not None and any(flags & 1 << strong for (flags,) in asked_for(module, "Builder.create_network"))
+    told = {flag.name for (flag,) in asked_for(module, "IBuilderConfig.set_flag")}
+    return "QuantizeLinear" in _kinds(model) and not typed and "INT8" not in told
+
+
 def _build(network: Any, config: Any) -> bytes | None:
     """The graph, with the outputs that were marked beside its own."""
     import onnx
 
     model = onnx.load_model_from_string(_graph[0])
-    if os.environ.get("HOST_REFUSES") in _kinds(model):
+    if os.environ.get("HOST_REFUSES") in _kinds(model) or _lacks_int8(model):
         return None
     for (tensor,) in asked_for(module, "INetworkDefinition.mark_output"):
         if any(output.name == tensor.name for output in model.graph.output):
