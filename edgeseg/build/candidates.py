@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -87,6 +87,7 @@ class Built:
         int8_convs, total_convs: Convolutions with Q/DQ on input and weights, and all.
         float_nodes: Convolutions and other heavy operators without.
         not_int8: Convolutions with Q/DQ that the library runs in float all the same, where it tells.
+        untold: Convolutions with Q/DQ of which a library of native code does not tell what they compute in.
         seconds: That its library took to build it.
     """
 
@@ -98,6 +99,7 @@ class Built:
     total_convs: int
     float_nodes: tuple[str, ...]
     not_int8: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -212,7 +214,9 @@ def build_candidate(
         source.replace(graph_beside(engine.path))
     else:
         source.unlink()
-    missed = _not_int8(engine, facts.quantized)
+    types = types_read(read_layers(engine.path), facts.quantized)
+    missed = tuple(name for name in facts.quantized if types.get(name, "int8") != "int8")
+    untold = tuple(name for name in facts.quantized if name not in types) if backend.native else ()
     return Built(
         candidate,
         engine,
@@ -222,11 +226,6 @@ def build_candidate(
         facts.total_convs,
         facts.float_nodes,
         missed,
+        untold,
         seconds,
     )
-
-
-def _not_int8(engine: Engine, quantized: Collection[str]) -> tuple[str, ...]:
-    """Those of the quantized convolutions that an engine is told to read in another type than INT8."""
-    types = types_read(read_layers(engine.path), quantized)
-    return tuple(name for name in quantized if types.get(name, "int8") != "int8")

@@ -65,6 +65,7 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
         own_tail: The backend picks the best class by a kernel of edgeseg's own.
         rest: Float precision of what INT8 leaves in float, where it is not the backend's usual one.
         not_int8: Convolutions with Q/DQ that the library runs in float all the same, where it tells.
+        untold: Convolutions with Q/DQ of which a library of native code does not tell what they compute in.
         seconds: That its library took to build it.
     """
 
@@ -84,6 +85,7 @@ class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
     total_convs: int = 0
     float_nodes: tuple[str, ...] = ()
     not_int8: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
     seconds: float = 0.0
     speed: Speed | None = None
     gate: Gate | None = None

@@ -207,10 +207,10 @@ def load_session(
     """
     backend = open_backend(engine.card.backend)
     check_own(engine, backend)
-    check = output == "class_map" and "golden" in engine.card.measured
-    if check and frame_hw is not None:
-        # The golden frame has the network's size.
-        with backend.load(engine, output, batch=batch) as session:
+    check = "golden" in engine.card.measured
+    if check and (frame_hw is not None or output != "class_map"):
+        # The golden pair is a frame of the network's size and a class map.
+        with backend.load(engine, batch=batch) as session:
             check_golden(session, engine)
         return backend.load(engine, output, batch=batch, frame_hw=frame_hw)
     session = backend.load(engine, output, batch=batch, frame_hw=frame_hw)

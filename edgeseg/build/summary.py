@@ -134,6 +134,7 @@ def _row(one: Trial, *, picked: bool, rival: Trial | None) -> CandidateReport:
         total_convs=built.total_convs,
         float_nodes=built.float_nodes,
         not_int8=built.not_int8,
+        untold=built.untold,
         seconds=built.seconds,
         speed=one.speed,
         gate=one.gate,
@@ -170,6 +171,9 @@ def _warnings(pick: Trial, trials: list[Trial], refused: list[CandidateReport], 
     if fallback := execution.get("gpu_fallback"):
         names = ", ".join(fallback[:3]) + (" …" if len(fallback) > 3 else "")
         warnings.append(f"{len(fallback)} layers run on the GPU, because the accelerator can't do them: {names}.")
+    if untold := pick.built.untold:
+        count = f"{len(untold)} of {pick.built.int8_convs}"
+        warnings.append(f"{pick.built.candidate.backend.name} does not tell what {count} quantized convolutions read.")
     if missed := pick.built.not_int8:
         names = ", ".join(missed[:3]) + (" …" if len(missed) > 3 else "")
         warnings.append(f"{len(missed)} convolutions are quantized and yet run in float: {names}.")

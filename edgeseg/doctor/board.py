@@ -20,6 +20,7 @@ __all__ = [
     "check_bindings",
     "check_build_memory",
     "check_cameras",
+    "check_clocks",
     "check_cuda",
     "check_gstreamer",
     "check_heat",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 GIB = 1 << 30
+#: Folders of the clocks of Jetsons' GPUs.
+GPU_CLOCK = re.compile(r"\.(gpu|gp10b|gv11b|ga10b)$|gpu-gpc")
 #: The first Python that edgeseg runs on.
 OLDEST_PYTHON = (3, 10)
 #: Memory and swap below which building an engine on a board is likely to be killed.
@@ -50,6 +53,7 @@ def examine_board(device: Device, root: Path = Path("/")) -> Iterator[Check]:
         yield from check_pip_tensorrt(device, _pip_libraries())
         yield check_build_memory(device)
         yield check_power(device, root)
+        yield check_clocks(root)
         yield check_gstreamer()
     if device.gpus:
         yield check_cuda()
@@ -115,6 +119,29 @@ def check_power(device: Device, root: Path = Path("/")) -> Check:
         fix = f"sudo nvpmodel -m {fastest} && sudo jetson_clocks"
         return Check("power mode", "warning", f"{found}: {modes[fastest]} is faster", fix)
     return Check("power mode", "ok", found)
+
+
+def check_clocks(root: Path = Path("/")) -> Check:
+    """Whether clocks stand still, without which figures depend on what ran before."""
+    ranges = {}
+    for name, folder, unit in _clocks(root):
+        try:
+            ends = [int(_read(next(folder.glob(f"*{end}_freq")))) // unit for end in ("min", "max")]
+        except (OSError, ValueError, StopIteration):
+            continue
+        ranges[name] = ends
+    told = ", ".join(f"{name} {low} to {high} MHz" for name, (low, high) in ranges.items())
+    if any(low != high for low, high in ranges.values()):
+        return Check("clocks", "warning", f"{told}: they follow the load", "sudo jetson_clocks")
+    return Check("clocks", "ok", told or "not told")
+
+
+def _clocks(root: Path) -> Iterator[tuple[str, Path, int]]:
+    """Name of a clock, the folder with its files `..._min_freq` and `..._max_freq`, and what a MHz is in them."""
+    yield "processor", root / "sys/devices/system/cpu/cpu0/cpufreq", 1000
+    for folder in sorted(root.glob("sys/class/devfreq/*")):
+        if GPU_CLOCK.search(folder.name):
+            yield "GPU", folder, 1_000_000
 
 
 def check_heat(root: Path = Path("/")) -> Iterator[Check]:

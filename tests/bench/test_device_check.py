@@ -39,3 +39,16 @@ def test_the_record_holds_every_way_to_run_and_what_was_leaked(
     assert [one["what"] for one in record["endurance"]] == ["streaming", "open, infer, close"]
     assert record["endurance"][1]["count"] == 11
     assert "# Host GPU" in capsys.readouterr().out
+    assert record["failed"] == {}
+
+
+def test_what_fails_is_written_down_with_all_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "-o", str(tmp_path), "--model", "no-such-model"])
+    with host_gpu(), pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert ended.value.code == 1
+    record = json.loads((tmp_path / "device_check.json").read_text())
+    assert "There is no model 'no-such-model'" in record["failed"]["build"]
+    assert (record["gpu"]["name"], record["build"]) == ("Host GPU", None)

@@ -98,3 +98,8 @@ ORIN_GPU_ZONE = (1, "gpu-thermal", "43000")
 #: The number of the mode MAXN SUPER on an Orin Nano and an Orin NX with JetPack 6.2.
 #: https://github.com/ARK-Electronics/ark_jetson_kernel/pull/20
 MAXN_SUPER = {"Orin Nano": 2, "Orin NX": 0}
+#: Lowest and highest clock of an AGX Orin's processor, kHz, before `jetson_clocks`.
+#: https://github.com/rbonghi/jetson_stats/issues/381
+ORIN_CLOCKS = ("115200", "2201600")
+#: Folder of the clock of a Jetson Nano's GPU. https://github.com/Qengineering/Jetson-Nano-Ubuntu-20-image/issues/108
+NANO_GPU_CLOCK = "57000000.gpu"

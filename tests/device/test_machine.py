@@ -108,3 +108,11 @@ def test_a_board_is_told_from_the_files_that_its_owner_published(board: Board, t
     assert device.board == board.files["proc/device-tree/model"].rstrip("\0")
     assert (device.l4t, device.jetpack, device.soc) == (board.l4t, board.jetpack, board.soc)
     assert board_recipe(device) == board.recipe
+
+
+def test_a_container_knows_its_board_by_what_is_mounted(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp/nv_jetson_model").write_text("NVIDIA Jetson Orin Nano Developer Kit\0")
+    (tmp_path / "tmp/nv_jetson_compatible").write_text("nvidia,p3768-0000+p3767-0003\0nvidia,tegra234\0")
+    device = describe_device(tmp_path)
+    assert (device.board, device.soc) == ("NVIDIA Jetson Orin Nano Developer Kit", "tegra234")

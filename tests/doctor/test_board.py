@@ -11,7 +11,7 @@ import pytest
 
 from edgeseg.device import Device, describe_device
 from edgeseg.doctor import board
-from tests.device.boards import MAXN_SUPER, NANO_ZONES, ORIN_GPU_ZONE, ORIN_ZONES
+from tests.device.boards import MAXN_SUPER, NANO_GPU_CLOCK, NANO_ZONES, ORIN_CLOCKS, ORIN_GPU_ZONE, ORIN_ZONES
 from tests.device.test_machine import ORIN_NANO, machine
 
 GIB = 1 << 30
@@ -82,6 +82,36 @@ def test_a_slower_power_mode_is_a_warning(fastest: int, more: str, tmp_path: Pat
         root = tmp_path / str(mode)
         check = board.check_power(machine(root, files), root)
         assert (check.status, check.fix) == (status, fix)
+
+
+@pytest.mark.parametrize(
+    ("processor", "gpu", "status", "found"),
+    [
+        pytest.param(
+            ORIN_CLOCKS, None, "warning", "processor 115 to 2201 MHz", id="a processor's that follow the load"
+        ),
+        pytest.param(ORIN_CLOCKS[1:] * 2, ("76800000", "921600000"), "warning", "GPU 76 to 921 MHz", id="a GPU's"),
+        pytest.param(ORIN_CLOCKS[1:] * 2, ("921600000",) * 2, "ok", "GPU 921 to 921 MHz", id="clocks that stand still"),
+        pytest.param(None, None, "ok", "not told", id="no files"),
+    ],
+)
+def test_clocks_that_follow_the_load_are_a_warning(
+    processor: tuple[str, str] | None, gpu: tuple[str, str] | None, status: str, found: str, tmp_path: Path
+) -> None:
+    folders = {"sys/devices/system/cpu/cpu0/cpufreq/scaling_": processor, f"sys/class/devfreq/{NANO_GPU_CLOCK}/": gpu}
+    for path, ends in folders.items():
+        for end, value in zip(("min", "max"), ends or (), strict=False):
+            file = tmp_path / f"{path}{end}_freq"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(value + "\n")
+    check = board.check_clocks(tmp_path)
+    assert (check.status, found in check.found) == (status, True)
+    assert check.fix == ("sudo jetson_clocks" if status == "warning" else "")
+
+
+def test_tensorrt_from_pip_is_left_alone_from_jetpack_7_on(orin: Device) -> None:
+    thor = msgspec.structs.replace(orin, l4t="38.2.0")
+    assert list(board.check_pip_tensorrt(thor, ["tensorrt-cu13-libs"])) == []
 
 
 NANO = {index: (kind, "45000") for index, kind in enumerate(NANO_ZONES)}

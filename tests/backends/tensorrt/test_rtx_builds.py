@@ -95,7 +95,7 @@ def check(built: Built, layers: tuple[Layer, ...], convolutions: int) -> None:
     # Convolutions of a few channels become part of a pointwise kernel, which is told as none.
     assert convolutions - 2 <= built.int8_convs + ran.get(rest, 0) <= convolutions
     assert set(ran) <= {"int8", rest}
-    assert built.not_int8 == ()
+    assert (built.not_int8, built.untold) == ((), ())
 
 
 @pytest.fixture(scope="module", params=zoo_models())
