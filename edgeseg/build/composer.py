@@ -52,49 +52,45 @@ def build_engine(
     store = EngineStore(out or engines_folder())
     backends = find_backends(recipe)
     stock = _take_stock(recipe, backends, lambda share, note: on_progress(0.45 * share, note))
-    recipe = stock.recipe
-    candidates = plan(recipe, backends, stock.graphs)
+    candidates = plan(stock.recipe, backends, stock.graphs)
 
     def wait() -> None:
         on_progress(0.45, f"wait for another build in {store.folder}")
 
     with store.staging(on_wait=wait) as folder, ExitStack() as stack:
-        if (done := _last_build(store.folder)) is not None and done.of == _of(recipe, stock) and done.ended > since:
+        done = _last_build(store.folder)
+        if done is not None and done.of == _of(stock) and done.ended > since:
             return done.report
-        built, refused = _build_all(candidates, stock, recipe, folder, on_progress)
+        built, refused = _build_all(candidates, stock, folder, on_progress)
         on_progress(0.5, "float answers to the gate's frames")
         judge = _open_judge(stock, next(one for one in built if one.candidate.is_baseline))
-        court = Court(
-            judge,
-            stock.graphs,
-            stock.remedies,
-            stock.search_apart,
-            recipe,
-            folder,
-            lambda share, note: on_progress(0.5 + 0.5 * share, note),
-        )
+        court = Court(judge, stock, folder, lambda share, note: on_progress(0.5 + 0.5 * share, note))
         outcome = court.try_all(built, stack)
-        trials = outcome.trials
-        pick = pick_best(trials, recipe)
+        pick = pick_best(outcome.trials, stock.recipe)
         leads = _may_lead(store, pick)
         report = _with_what_was_tried(
-            summarize(pick, trials, [*refused, *court.refused], recipe, store.folder),
+            summarize(pick, outcome.trials, [*refused, *court.refused], stock.recipe, store.folder),
             stock,
             outcome,
             kept_aside=not leads and pick.verdict != "fail",
             seconds=time.perf_counter() - started,
         )
-        if pick.verdict == "fail":
-            raise refusal(report, pick.reason, packed=is_bundle(recipe.model))
-        if not leads and store.current() == store.folder / pick.built.engine.path.name:
-            raise not_instead_of(report)
-        _write_measurements(pick, judge, report, recipe)
+        _refuse(report, pick, store, leads=leads, packed=is_bundle(recipe.model))
+        _write_measurements(pick, judge, report, stock.recipe)
         stack.close()
         engine = pick.built.engine.path
-        write_bytes(folder / LAST_BUILD, msgspec.json.encode(_Build(_of(recipe, stock), time.time(), report)))
+        write_bytes(folder / LAST_BUILD, msgspec.json.encode(_Build(_of(stock), time.time(), report)))
         made = [*files_of(engine), folder / LAST_BUILD]
         store.keep({path.name: path for path in made}, engine.name if leads else None)
     return report
+
+
+def _refuse(report: BuildReport, pick: Trial, store: EngineStore, *, leads: bool, packed: bool) -> None:
+    """Raises GateFailed for a pick that is not good enough, or that would replace a measured one unmeasured."""
+    if pick.verdict == "fail":
+        raise refusal(report, pick.reason, packed=packed)
+    if not leads and store.current() == store.folder / pick.built.engine.path.name:
+        raise not_instead_of(report)
 
 
 def _take_stock(recipe: BuildRecipe, backends: list[Backend], on_progress: OnProgress) -> Stock:
@@ -143,10 +139,10 @@ class _Build(msgspec.Struct, frozen=True):
     report: BuildReport
 
 
-def _of(recipe: BuildRecipe, stock: Stock) -> str:
+def _of(stock: Stock) -> str:
     """Hash of what is asked for, and of the very graph and ranges that it is asked of."""
     ranges = [how.ranges.sha256() for how in stock.quantizations.values()]
-    return sha256_bytes(msgspec.json.encode((recipe, stock.card, sorted(ranges))))
+    return sha256_bytes(msgspec.json.encode((stock.recipe, stock.card, sorted(ranges))))
 
 
 def _last_build(folder: Path) -> _Build | None:
@@ -167,7 +163,6 @@ _NOT_CURRENT = "A measured engine stays the current one; name this one with --en
 def _build_all(
     candidates: list[Candidate],
     stock: Stock,
-    recipe: BuildRecipe,
     folder: Path,
     on_progress: OnProgress,
 ) -> tuple[list[Built], list[CandidateReport]]:
@@ -184,10 +179,10 @@ def _build_all(
 
         tell(0.0)
         quantization = stock.quantizations.get(candidate.dialect)
-        ways = (candidate, *(one for one in candidate.otherwise() if stock.graphs.has(one.form(recipe.tensorrt))))
+        ways = (candidate, *(one for one in candidate.otherwise() if stock.graphs.has(one.form(stock.recipe.tensorrt))))
         for one in ways:
             try:
-                built.append(build_candidate(one, stock.graphs, quantization, recipe, folder, tell))
+                built.append(build_candidate(one, stock.graphs, quantization, stock.recipe, folder, tell))
                 break
             except (ModelFileError, EngineMismatch) as error:
                 if candidate.is_baseline and one is ways[-1]:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from edgeseg.build.candidates import Built, Candidate, build_candidate
 from edgeseg.build.choice import MARGIN, by_speed, pick_best
-from edgeseg.build.graph_facts import Graphs, Quantization
+from edgeseg.build.graph_facts import Quantization
 from edgeseg.build.judge import Judge
-from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import CalibratorRow, CandidateReport, Gate, RepairStep
-from edgeseg.build.stock import OpenRemedies
+from edgeseg.build.stock import Stock
 from edgeseg.build.summary import refused_row
 from edgeseg.build.trial import Judged, Trial, judge_engine, time_all
 from edgeseg.device.cuda import CudaError
@@ -56,20 +55,14 @@ class Court:
 
     Attributes:
         judge: Knows float's answers.
-        graphs: That engines are built from.
-        remedies: Opens what may be done to a graph that fails; None where it can't be changed.
-        search_apart: Choices are made by other frames than the gate's.
-        recipe: Limits, seconds of timing, and whether to repair at all.
+        stock: Graphs that engines are built from, what may be done to one that fails, and the recipe.
         folder: That further engines are built in.
         on_progress: Told the share done, 0 to 1, and what is under way.
         refused: Gets the rows of further engines that could not be built.
     """
 
     judge: Judge
-    graphs: Graphs
-    remedies: OpenRemedies | None
-    search_apart: bool
-    recipe: BuildRecipe
+    stock: Stock
     folder: Path
     on_progress: OnProgress
     refused: list[CandidateReport] = field(default_factory=list)
@@ -108,7 +101,7 @@ class Court:
     def _judge(self, built: Built) -> Judged:
         """Gate one engine; one that was built and does not run fails, and the others go on."""
         try:
-            return judge_engine(self.judge, built, self.recipe)
+            return judge_engine(self.judge, built, self.stock.recipe)
         except (ModelFileError, EngineMismatch, CudaError) as error:
             if built.candidate.is_baseline:
                 raise
@@ -133,7 +126,7 @@ class Court:
 
     def _try_own_tail(self, trials: list[Trial], trial: Trial, stack: ExitStack) -> list[Trial]:
         own = dataclasses.replace(trial.built.candidate, own_tail=True, is_baseline=False)
-        if not self.graphs.has(own.form(self.recipe.tensorrt)):
+        if not self.stock.graphs.has(own.form(self.stock.recipe.tensorrt)):
             return trials
         self.on_progress(0.95, f"build {own.name}")
         try:
@@ -153,26 +146,26 @@ class Court:
             f"The gate judged {attempts} graphs on the same frames until this one: its figure is favoured a little. "
             "Frames of another day tell: edgeseg eval ENGINE --data DIR"
         )
-        return (asked,) if self.search_apart else (asked, CHOSEN_ON_THE_GATE)
+        return (asked,) if self.stock.search_apart else (asked, CHOSEN_ON_THE_GATE)
 
     def _time(self, judged: list[Judged], stack: ExitStack, start: float, end: float) -> list[Trial]:
         def tell(share: float) -> None:
             self.on_progress(start + (end - start) * share, "time all in turns")
 
-        return time_all(judged, self.judge.frames, stack, seconds=self.recipe.duration, on_round=tell)
+        return time_all(judged, self.judge.frames, stack, seconds=self.stock.recipe.duration, on_round=tell)
 
     def _to_repair(self, trials: list[Trial]) -> list[Trial]:
         """The fastest INT8 engine of each dialect that fails, where none passes, or only a slower float engine does."""
         quantized = [one for one in trials if one.built.quantization is not None and one.session is not None]
         failed = [one for one in quantized if one.verdict == "fail"]
         if (
-            not self.recipe.repair
-            or self.remedies is None
+            not self.stock.recipe.repair
+            or self.stock.remedies is None
             or self.judge.frames.kind not in ("labels", "agreement")
             or not failed
         ):
             return []
-        pick = pick_best(trials, self.recipe)
+        pick = pick_best(trials, self.stock.recipe)
         if pick.built.quantization is not None and pick.verdict != "fail":
             return []
         leads: dict[str, Trial] = {}
@@ -184,7 +177,7 @@ class Court:
     def _repair(self, lead: Trial, start: float, end: float) -> Repair:
         from edgeseg.build.repair import STAGES, Repair
 
-        assert self.remedies is not None, "only a graph that can be changed is to be repaired"
+        assert self.stock.remedies is not None, "only a graph that can be changed is to be repaired"
         candidate = lead.built.candidate
 
         def tell(share: float, note: str) -> None:
@@ -192,14 +185,14 @@ class Court:
             self.on_progress(0.35 + 0.5 * done, f"repair {candidate.name}: {note}")
 
         best = Judged(lead.built, lead.gate, lead.verdict, lead.reason)
-        remedies = self.remedies(candidate.dialect, tell)
-        repair = Repair(best, remedies, lambda new: self._build_and_judge(candidate, new), self.recipe)
+        remedies = self.stock.remedies(candidate.dialect, tell)
+        repair = Repair(best, remedies, lambda new: self._build_and_judge(candidate, new), self.stock.recipe)
         repair.run()
         return repair
 
     def _build_and_judge(self, candidate: Candidate, quantization: Quantization | None) -> Judged:
-        built = build_candidate(candidate, self.graphs, quantization, self.recipe, self.folder)
-        return judge_engine(self.judge, built, self.recipe)
+        built = build_candidate(candidate, self.stock.graphs, quantization, self.stock.recipe, self.folder)
+        return judge_engine(self.judge, built, self.stock.recipe)
 
     def _follow(self, judged: list[Judged], best: Judged) -> list[Judged]:
         """All engines, those of the repaired dialect quantized as the best one is."""

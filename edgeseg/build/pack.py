@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from collections.abc import Iterator
@@ -325,10 +326,7 @@ class _Packer:
         candidate = Candidate(float_engine.candidate.backend, "int8", dialect, "candidate")
         court = Court(
             judge,
-            stock.graphs,
-            stock.remedies,
-            stock.search_apart,
-            recipe,
+            dataclasses.replace(stock, recipe=recipe),
             self.folder,
             lambda done, note: self.on_progress(start + share * done, f"{dialect}: {note}"),
         )
