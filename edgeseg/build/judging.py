@@ -70,6 +70,9 @@ class Court:
     def try_all(self, built: list[Built], stack: ExitStack) -> Outcome:
         """Gate all engines against the baseline and time them in turns; repair one, and its likes, where that helps.
 
+        The best are tried with an own tail too, where their backend has one; then all are timed in turns once more, so
+        that no time is compared with one of another hour.
+
         Args:
             built: The baseline among them.
             stack: Closes the sessions of the trials.
@@ -81,22 +84,35 @@ class Court:
         with ExitStack() as first:
             trials = self._time(judged, first, 0.25, 0.35)
             leads = self._to_repair(trials)
-            if not leads:
-                trials = self._and_own_tail(trials, first)
+            more = [] if leads else self._own_tails(trials)
+            if not leads and not more:
                 stack.push(first.pop_all())
                 return Outcome(trials)
-        repairs = []
+        repairs: list[Repair] = []
+        if leads:
+            judged = self._repair_all(leads, judged, repairs)
+            with ExitStack() as second:
+                trials = self._time(judged, second, 0.9, 0.93)
+                more = self._own_tails(trials)
+                if not more:
+                    stack.push(second.pop_all())
+        if more:
+            trials = self._time([*judged, *more], stack, 0.95, 1.0)
+        return Outcome(
+            trials,
+            tuple(step for repair in repairs for step in repair.steps),
+            tuple(row for repair in repairs for row in repair.calibrators),
+            self._warnings(repairs) if repairs else (),
+        )
+
+    def _repair_all(self, leads: list[Trial], judged: list[Judged], repairs: list[Repair]) -> list[Judged]:
+        """All engines, those of a dialect that could be repaired as its best one is."""
         for index, lead in enumerate(leads):
             repairs.append(self._repair(lead, index / len(leads), (index + 1) / len(leads)))
             judged = self._follow(judged, repairs[-1].best)
             if repairs[-1].best.verdict == "pass":
                 break
-        return Outcome(
-            self._and_own_tail(self._time(judged, stack, 0.9, 0.95), stack),
-            tuple(step for repair in repairs for step in repair.steps),
-            tuple(row for repair in repairs for row in repair.calibrators),
-            self._warnings(repairs),
-        )
+        return judged
 
     def _judge(self, built: Built) -> Judged:
         """Gate one engine; one that was built and does not run fails, and the others go on."""
@@ -108,14 +124,13 @@ class Court:
             logger.warning("%s does not run: %s", built.candidate.name, error)
             return Judged(built, Gate(kind="none", frames=0), "fail", f"it does not run: {error.message}", runs=False)
 
-    def _and_own_tail(self, trials: list[Trial], stack: ExitStack) -> list[Trial]:
-        """With the best INT8 and the best float engine once more, where their backend has a tail of its own.
+    def _own_tails(self, trials: list[Trial]) -> list[Judged]:
+        """The best INT8 and the best float engine with a tail of their backend's own.
 
-        Each is timed in turns with the first, so that no engine is picked for the tail of another.
+        Both, so that none is picked for the tail of the other.
         """
-        for trial in self._with_a_tail_to_try(trials):
-            trials = self._try_own_tail(trials, trial, stack)
-        return trials
+        made = (self._with_own_tail(trial) for trial in self._with_a_tail_to_try(trials))
+        return [one for one in made if one is not None]
 
     def _with_a_tail_to_try(self, trials: list[Trial]) -> list[Trial]:
         passing = [one for one in trials if one.session is not None and one.verdict != "fail"]
@@ -124,21 +139,17 @@ class Court:
         best = (min(kind, key=lambda one: one.p50_ms) for kind in kinds if kind)
         return [one for one in best if not one.built.candidate.own_tail]
 
-    def _try_own_tail(self, trials: list[Trial], trial: Trial, stack: ExitStack) -> list[Trial]:
+    def _with_own_tail(self, trial: Trial) -> Judged | None:
         own = dataclasses.replace(trial.built.candidate, own_tail=True, is_baseline=False)
         if not self.stock.graphs.has(own.form(self.stock.recipe.tensorrt)):
-            return trials
-        self.on_progress(0.95, f"build {own.name}")
+            return None
+        self.on_progress(0.94, f"build {own.name}")
         try:
-            judged = self._build_and_judge(own, trial.built.quantization)
+            return self._build_and_judge(own, trial.built.quantization)
         except (ModelFileError, EngineMismatch, MissingDependency, CudaError) as error:
             logger.warning("%s was not tried: %s", own.name, error.message)
             self.refused.append(refused_row(own, error.message))
-            return trials
-        baseline = next(one for one in trials if one.built.candidate.is_baseline)
-        rivals = {id(one): one for one in (baseline, trial, judged)}
-        again = {one.built.candidate: one for one in self._time(list(rivals.values()), stack, 0.95, 1.0)}
-        return [again.get(one.built.candidate, one) for one in trials] + [again[own]]
+            return None
 
     def _warnings(self, repairs: list[Repair]) -> tuple[str, ...]:
         attempts = sum(step.gate is not None for repair in repairs for step in repair.steps)
