@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 pytest.importorskip("cv2")
 
@@ -310,6 +310,8 @@ def test_an_engine_of_weak_types_is_typed_for_a_version_that_has_none(
         built / "colours.onnx", built / "calib", backend="tensorrt", precision=precision, duration=0.1, repair=False,
         frames=str(built / "frames"), even_if_slower=True,
     )  # fmt: skip
+    if precision == "int8" and tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 24):
+        pytest.skip("ONNX Runtime 1.23, the last for Python 3.10, rounds otherwise where it quantizes half precision")
     with host_gpu("8.6.1"):
         path = Path(build_engine(recipe, tmp_path).engine)
         if read_card(path).float_precision != "fp16":
