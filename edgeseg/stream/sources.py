@@ -83,12 +83,13 @@ class Source(Protocol):
         ...
 
 
-def open_source(uri: str, *, stop: Callable[[], bool] = lambda: False) -> Source:
+def open_source(uri: str, *, stop: Callable[[], bool] = lambda: False, first: int = 0) -> Source:
     """The source that `uri` means: an image, a folder of images, a video file, `demo://bikes` or `synthetic://`.
 
     Args:
         uri: A path, with or without `file://`, or an address.
         stop: Once it says True, a source that waits for its clock ends.
+        first: Number of the first frame, of a source that goes on where it was.
 
     Raises:
         UsageError: There is no such kind of source, or an option of `synthetic://` does not fit.
@@ -96,7 +97,7 @@ def open_source(uri: str, *, stop: Callable[[], bool] = lambda: False) -> Source
         MissingDependency: The package with the demo video is not installed.
     """
     if split_scheme(uri)[0] == "synthetic":
-        return SyntheticSource(parse_synthetic(uri), stop)
+        return SyntheticSource(parse_synthetic(uri), stop, first=first)
     path = local_path(uri)
     if path is None:
         raise UsageError(f"'{without_password(uri)}' is no source that can be opened.", hint=_POSSIBLE)
@@ -185,16 +186,18 @@ class SyntheticSource:
     name = "synthetic"
     place: Path | None = None
 
-    def __init__(self, spec: Synthetic, stop: Callable[[], bool] = lambda: False) -> None:
-        """Lay out the street of `spec`; waiting ends when `stop` says True."""
+    def __init__(self, spec: Synthetic, stop: Callable[[], bool] = lambda: False, *, first: int = 0) -> None:
+        """Lay out the street of `spec`, from frame `first` on; waiting ends when `stop` says True."""
         self._spec = spec
         self._stop = stop
-        self._scene = Scene(spec.size_at(0), spec.seed)
-        self._next = 0
+        self._scene = Scene(spec.size_at(first), spec.seed)
+        self._next = self._first = first
+        # Opened again it goes on, and is not silent anew.
+        self._stall_at = spec.stall_at if spec.stall_at > first or not first else -1
         self._begin = math.nan
         self.live = spec.fps > 0
         self.fps = spec.fps or 25.0
-        self.frame_hw: tuple[int, int] | None = spec.size_at(0)
+        self.frame_hw: tuple[int, int] | None = spec.size_at(first)
         self.total: int | None = spec.frames or None
 
     def read(self, out: Frame | None = None) -> Captured | None:
@@ -217,7 +220,7 @@ class SyntheticSource:
             time.sleep(min(left, 0.1))
 
     def _await_stall(self) -> float:
-        if self._next == self._spec.stall_at:
+        if self._next == self._stall_at:
             self._wait(self._spec.stall_s)
         return time.monotonic()
 
@@ -234,14 +237,15 @@ class SyntheticSource:
         return due
 
     def _due(self, index: int) -> float:
-        stalled = self._spec.stall_s if 0 <= self._spec.stall_at <= index else 0.0
-        return self._begin + index / self._spec.fps + stalled
+        stalled = self._spec.stall_s if 0 <= self._stall_at <= index else 0.0
+        return self._begin + (index - self._first) / self._spec.fps + stalled
 
     def _newest(self, now: float) -> int:
         """The last frame that is due by now."""
-        index, stall_at = int((now - self._begin) * self._spec.fps), self._spec.stall_at
+        begin, stall_at = self._begin - self._first / self._spec.fps, self._stall_at
+        index = int((now - begin) * self._spec.fps)
         if 0 <= stall_at <= index:
-            return max(stall_at - 1, int((now - self._begin - self._spec.stall_s) * self._spec.fps))
+            return max(stall_at - 1, int((now - begin - self._spec.stall_s) * self._spec.fps))
         return index
 
     def _is_corrupt(self, index: int) -> bool:

@@ -1,0 +1,213 @@
+"""Cameras in processes of their own: frames as they are, and what happens when the process hangs, dies or is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeseg.data.synthetic import parse_synthetic
+from edgeseg.errors import SourceLost, UsageError
+from edgeseg.stream.live import LiveSource, Patience
+from edgeseg.stream.mailbox import Letter, Mailbox
+from edgeseg.stream.sources import Captured, SyntheticSource
+
+SMALL = "synthetic://?width=64&height=48"
+QUICK = Patience(stall_s=1.0, pause_s=0.05, longest_pause_s=0.1)
+
+
+@pytest.fixture
+def opened() -> Iterator[list[LiveSource]]:
+    """Sources that are closed at the end."""
+    found: list[LiveSource] = []
+    yield found
+    for source in found:
+        source.close()
+
+
+def read(source: LiveSource) -> Captured:
+    captured = source.read()
+    assert captured is not None
+    return captured
+
+
+def child_of(source: LiveSource) -> int:
+    assert source._process is not None
+    return source._process._child.pid
+
+
+def test_its_frames_are_those_of_the_camera(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=50&frames=12&seed=3")
+    opened.append(source)
+    assert (source.state, source.name, source.fps, source.frame_hw, source.total) == (
+        "connecting",
+        "synthetic",
+        50,
+        (48, 64),
+        12,
+    )
+    last = -1
+    while (captured := source.read()) is not None:
+        assert captured.sequence > last
+        last = captured.sequence
+        wanted = SyntheticSource(parse_synthetic(f"{SMALL}&seed=3"), first=last).read()
+        assert wanted is not None and wanted.pixels is not None and captured.pixels is not None
+        assert np.array_equal(captured.pixels, wanted.pixels)
+        assert abs(time.monotonic_ns() - captured.captured_ns) < 1e9
+        assert source.state == "live"
+    assert last == 11, "the last frame is always given"
+
+
+@pytest.mark.slow
+def test_who_reads_slowly_gets_the_newest(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=100")
+    opened.append(source)
+    first = read(source).sequence
+    time.sleep(0.5)
+    captured = read(source)
+    assert captured.sequence > first + 20
+    assert time.monotonic_ns() - captured.captured_ns < 0.2e9
+
+
+def test_a_frame_stays_whole_until_the_next_is_read(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=200")
+    opened.append(source)
+    for _ in range(5):
+        captured = read(source)
+        assert captured.pixels is not None
+        before = captured.pixels.copy()
+        time.sleep(0.05)
+        assert np.array_equal(captured.pixels, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("harm", "stalls"),
+    [
+        pytest.param(signal.SIGKILL, 0, id="it is killed"),
+        pytest.param(signal.SIGSTOP, 1, id="it hangs"),
+        pytest.param(signal.SIGSEGV, 0, id="it crashes"),
+    ],
+)
+def test_a_camera_that_fails_comes_back_and_goes_on(
+    harm: signal.Signals, stalls: int, opened: list[LiveSource]
+) -> None:
+    source = LiveSource(f"{SMALL}&fps=50", patience=QUICK)
+    opened.append(source)
+    for count in (1, 2):
+        before, process = read(source).sequence, child_of(source)
+        os.kill(process, harm)
+        while child_of(source) == process:
+            after = read(source)
+        assert after.sequence > before
+        assert (source.state, source.reconnects, source.stalls) == ("live", count, count * stalls)
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+
+@pytest.mark.slow
+def test_one_that_is_silent_for_too_long_is_opened_again(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=50&stall_at=5&stall_s=60", patience=QUICK)
+    opened.append(source)
+    while read(source).sequence < 8:
+        pass
+    assert (source.stalls, source.reconnects) == (1, 1)
+
+
+def test_frames_of_another_size_and_damaged_ones_pass(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=60&frames=40&resize_at=20&corrupt=0.3&seed=2")
+    opened.append(source)
+    found = list(iter(source.read, None))
+    shapes = {frame.pixels.shape for frame in found if frame.pixels is not None}
+    assert shapes == {(48, 64, 3), (36, 48, 3)}
+    assert any(frame.pixels is None for frame in found)
+
+
+@pytest.mark.slow
+def test_it_is_given_up_when_that_is_asked_for(opened: list[LiveSource], monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = Patience(stall_s=0.3, open_s=0.5, pause_s=0.02, reconnects=2)
+    source = LiveSource(f"{SMALL}&fps=50", patience=patience)
+    opened.append(source)
+    read(source)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    os.kill(child_of(source), signal.SIGKILL)
+    with pytest.raises(SourceLost, match=r"'synthetic' is given up: its process ended"):
+        while True:
+            read(source)
+    assert source.state == "lost"
+
+
+def test_one_that_does_not_open_is_told_with_the_reason() -> None:
+    with pytest.raises(SourceLost, match=r"'fsp' is no option of synthetic://") as caught:
+        LiveSource(f"{SMALL}&fsp=50")
+    assert (caught.value.exit_code, "fps" in caught.value.hint) == (UsageError.exit_code, True)
+
+
+def test_it_ends_where_it_is_told_to_stop() -> None:
+    asked: list[int] = []
+    source = LiveSource(f"{SMALL}&fps=0.5", stop=lambda: bool(asked))
+    asked.append(1)
+    begin = time.monotonic()
+    assert source.read() is None
+    assert time.monotonic() - begin < 1
+    source.close()
+
+
+def test_nothing_is_left_when_it_is_closed() -> None:
+    handles, threads = len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+    for _ in range(5):
+        source = LiveSource(f"{SMALL}&fps=50")
+        process = child_of(source)
+        held = read(source)
+        source.close()
+        source.close()
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+        assert held.pixels is not None and held.pixels.any(), "a frame that is still held stays readable"
+        del held
+    assert (len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))) == (handles, threads)
+
+
+def test_it_does_not_outlive_who_opened_it() -> None:
+    code = (
+        "import time; from edgeseg.stream.live import LiveSource\n"
+        f"source = LiveSource('{SMALL}&fps=20'); print(source._process._child.pid, flush=True); time.sleep(60)"
+    )
+    root = str(Path(__file__).parents[2])
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert owner.stdout is not None
+    process = int(owner.stdout.readline())
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    end = time.monotonic() + 5
+    while Path(f"/proc/{process}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{process}").exists()
+
+
+def test_a_writer_never_touches_what_is_held_or_newest() -> None:
+    handle = Mailbox.create()
+    writer, reader = Mailbox(handle), Mailbox(handle)
+    os.close(handle)
+    assert reader.take() is None
+    for sequence in range(50):
+        slot = writer.free_slot()
+        room = writer.room(slot, (2, 3, 3))
+        room[...] = sequence
+        writer.leave(slot, Letter(room, sequence, sequence))
+        if sequence % 3 == 0:
+            letter = reader.take()
+            assert letter is not None and letter.pixels is not None
+            assert letter.sequence == sequence and (letter.pixels == sequence).all()
+            held = letter
+        assert held.pixels is not None and (held.pixels == held.sequence).all()
