@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -63,7 +64,9 @@ def check_backend(name: str, probe: Callable[[str], Check] | None = None, *, tim
 def _answer(sender: Connection, probe: Callable[[str], Check], name: str) -> None:
     """Send what `probe` says; what the library prints goes to stderr, because stdout may be JSON."""
     os.dup2(2, 1)
-    sender.send(probe(name))
+    answer = probe(name)
+    sys.stdout.flush()  # Whoever gets the answer ends this process.
+    sender.send(answer)
 
 
 def probe_backend(name: str) -> Check:
