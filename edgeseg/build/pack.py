@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +19,6 @@ from edgeseg.build.bundle import (
     PREPARED,
     SUFFIX,
     Manifest,
-    PackedGate,
     PackedGraph,
     PackedInt8,
     graph_name,
@@ -31,22 +28,20 @@ from edgeseg.build.bundle import (
 from edgeseg.build.candidates import Built, Candidate, build_candidate
 from edgeseg.build.engine_graph import MadeGraphs
 from edgeseg.build.from_model import stock_of_model
-from edgeseg.build.gate import GateFrames, check_limits
+from edgeseg.build.gate import check_limits
 from edgeseg.build.graph_facts import Quantization
-from edgeseg.build.judge import Judge, ask_float, golden_answer
+from edgeseg.build.judge import Judge, ask_float
 from edgeseg.build.judging import Court
+from edgeseg.build.pack_frames import pack_frames
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Gate, GateKind, Verdict
 from edgeseg.build.stock import OnProgress, Stock
 from edgeseg.build.summary import ALLOW_MORE
 from edgeseg.card import Dialect
-from edgeseg.data.resize import resize_frame, shown_window
 from edgeseg.device.cpu import int8_saturates
 from edgeseg.errors import GateFailed, MissingDependency, ModelFileError, UsageError
-from edgeseg.evaluate import class_maps, confident_pixels
 from edgeseg.files import sha256_file
 from edgeseg.graph.io import save_graph
-from edgeseg.labels import VOID
 from edgeseg.quantize.ranges import save_ranges
 
 __all__ = ["PackReport", "pack_model"]
@@ -197,7 +192,7 @@ class _Packer:
         float_engine = self._build(
             Candidate(open_backend("onnxruntime"), "fp32", "float", "reference", is_baseline=True)
         )
-        gate = self._pack_frames(float_engine)
+        gate = pack_frames(self.stock, float_engine, self._part)
         int8, judged = self._judge_all(float_engine, dialects)
         made = self.stock.graphs
         graphs, not_made = self._write_graphs(forms, int8)
@@ -258,36 +253,6 @@ class _Packer:
         how = self.stock.quantizations.get(candidate.dialect)
         return build_candidate(candidate, self.stock.graphs, how, self.stock.recipe, self.folder)
 
-    def _pack_frames(self, float_engine: Built) -> PackedGate:
-        """The gate's frames at the network's size, so that only the engine differs on a board, with float's answers."""
-        frames, card = self.stock.frames, self.stock.card
-        windows = {}
-        for index, (frame, label) in enumerate(_labelled(frames)):
-            name = f"{index:05}"
-            self._picture(f"gate/{name}.frame.png", resize_frame(frame, card.fixed_size_hw, card.preprocess.resize))
-            if label is not None:
-                self._picture(f"gate/{name}.label.png", label)
-            windows[name] = shown_window((frame.shape[0], frame.shape[1]), card.fixed_size_hw, card.preprocess.resize)
-
-        def pictures() -> Iterator[UInt8]:
-            return (np.asarray(cv2.imread(str(self.parts[f"gate/{name}.frame.png"])), np.uint8) for name in windows)
-
-        backend, engine = float_engine.candidate.backend, float_engine.engine
-        with backend.load(engine) as session, backend.load(engine, "logits") as logits:
-            self._picture("golden.png", golden_answer(session, logits))
-            for (name, window), answer in zip(windows.items(), class_maps(session, pictures()), strict=True):
-                window.fill_outside(answer, VOID)
-                self._picture(f"gate/{name}.map.png", answer)
-            if frames.labelled is None:
-                for (name, window), sure in zip(windows.items(), confident_pixels(logits, pictures()), strict=True):
-                    seen = np.where(sure, np.uint8(255), np.uint8(0))
-                    window.fill_outside(seen, 0)
-                    self._picture(f"gate/{name}.sure.png", seen)
-        return PackedGate(kind=frames.kind, frames=tuple(windows), warnings=frames.warnings)
-
-    def _picture(self, name: str, image: UInt8) -> None:
-        self._part(name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
-
     def _judge_all(
         self, float_engine: Built, dialects: list[Dialect]
     ) -> tuple[dict[Dialect, Quantization], dict[Dialect, JudgedInt8]]:
@@ -335,11 +300,3 @@ class _Packer:
             trial = next(one for one in trials if one.built.candidate is candidate)
         assert trial.built.quantization is not None, "an INT8 graph is quantized"
         return trial.built.quantization, JudgedInt8(verdict=trial.verdict, reason=trial.reason, gate=trial.gate)
-
-
-def _labelled(frames: GateFrames) -> Iterator[tuple[UInt8, UInt8 | None]]:
-    """The frames, `(H, W, 3)` uint8 BGR, each with its label where it has one."""
-    if frames.labelled is not None:
-        yield from frames.labelled
-    else:
-        yield from ((frame, None) for frame in frames.frames())
