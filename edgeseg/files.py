@@ -21,6 +21,7 @@ __all__ = [
     "atomic_path",
     "cache_folder",
     "engines_folder",
+    "move_into_place",
     "refuse_outside_data",
     "sha256_bytes",
     "sha256_file",
@@ -30,26 +31,36 @@ __all__ = [
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside `path` to write to; on success it replaces `path`, else it is removed.
 
-    What stood at `path` stays whole until the new file is complete and on disk.
+    What stood at `path` stays whole until the new file is complete and, where `durable`, on disk. Without that a
+    process that is killed still leaves no broken file, but a power failure may: for many small files, which cost little
+    so.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part{path.suffix}")
     part.touch(exist_ok=False)
     try:
         yield part
-        _sync(part)
-        os.replace(part, path)
-        _sync(path.parent)
+        if durable:
+            move_into_place(part, path)
+        else:
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` whole or not at all."""
-    with atomic_path(path) as part:
+def move_into_place(part: Path, path: Path) -> None:
+    """Replace `path` by the complete file `part` of the same folder, once that is on disk."""
+    _sync(part)
+    os.replace(part, path)
+    _sync(path.parent)
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write `content` to `path` whole or not at all; see `atomic_path`."""
+    with atomic_path(path, durable=durable) as part:
         part.write_bytes(content)
 
 

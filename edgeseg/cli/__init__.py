@@ -32,6 +32,8 @@ COMMANDS = {
     "compare": "edgeseg.cli.compare:compare",
     "eval": "edgeseg.cli.eval:eval_",
     "run": "edgeseg.cli.run:run",
+    "demo": "edgeseg.cli.demo:demo",
+    "service": "edgeseg.cli.service:service",
     "bench": "edgeseg.cli.bench:bench",
     "doctor": "edgeseg.cli.doctor:doctor",
 }
@@ -39,6 +41,8 @@ COMMANDS = {
 #: Package that a command imports when it runs, and the extra that installs it.
 EXTRAS = {
     "PIL": "vision",
+    "aiohttp": "web",
+    "av": "video",
     "cv2": "vision",
     "onnx": "onnxruntime",
     "onnx_ir": "onnxruntime",
@@ -74,17 +78,19 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="edgeseg")
 @click.option("-v", "--verbose", count=True, help="Tell what happens on stderr; twice tells all.")
-def cli(verbose: int) -> None:
+@click.option("--json-logs", is_flag=True, envvar="EDGESEG_JSON_LOGS", help="Log one JSON object a line.")
+def cli(verbose: int, json_logs: bool) -> None:
     """Get a segmentation network off the training machine and onto a camera.
 
     \b
     Examples:
       edgeseg build --int8                     the default network as a gated INT8 engine for this machine
       edgeseg run street.mp4                   segment a video with the engine that was built last
+      edgeseg demo                             segment what the camera sees, in a window or a page
       edgeseg build net.onnx --int8 --calib frames/ --classes 'road,car,sky'
       edgeseg doctor                           what would work on this machine, and what is missing
     """
-    set_up_logging(verbose)
+    set_up_logging(verbose, json_lines=json_logs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -12,17 +13,29 @@ from edgeseg.cli.report import say
 
 __all__ = ["stopped_by_interrupt"]
 
+#: Exit code of a command that was interrupted.
+INTERRUPTED = 130
+
 
 @contextlib.contextmanager
-def stopped_by_interrupt(promise: str) -> Iterator[Callable[[], bool]]:
+def stopped_by_interrupt(promise: str, *, drain_s: float | None = None) -> Iterator[Callable[[], bool]]:
     """While inside, the first Ctrl-C or SIGTERM makes the function that this gives say True; the second aborts.
 
     Args:
         promise: What is finished first, as in `Saving a checkpoint`; empty says nothing.
+        drain_s: Seconds after SIGTERM or a second Ctrl-C until the process is ended, whatever hangs.
     """
     asked = threading.Event()
+    ends: list[threading.Timer] = []
 
-    def handle(_: int, __: FrameType | None) -> None:
+    def end_within(seconds: float) -> None:
+        ends.append(threading.Timer(seconds, _end))
+        ends[-1].daemon = True
+        ends[-1].start()
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if drain_s is not None and (number == signal.SIGTERM or asked.is_set()):
+            end_within(drain_s)
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
@@ -35,3 +48,10 @@ def stopped_by_interrupt(promise: str) -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for timer in ends:
+            timer.cancel()
+
+
+def _end() -> None:
+    say("error: what was begun could not be finished in time; it is left as it is.")
+    os._exit(INTERRUPTED)

@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 import click
@@ -31,11 +32,28 @@ __all__ = [
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 
 
-def set_up_logging(verbose: int) -> None:
+class JsonLines(logging.Formatter):
+    """One JSON object a line: `ts` (ISO, UTC), `level`, `event` (the logger), `message`, and `err` with a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "ts": datetime.fromtimestamp(record.created, timezone.utc),
+            "level": record.levelname.lower(),
+            "event": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["err"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def set_up_logging(verbose: int, *, json_lines: bool = False) -> None:
     """Send the log to stderr: warnings, with -v what edgeseg does, with -vv everything of other libraries too."""
     root = logging.DEBUG if verbose > 1 else logging.WARNING
     logging.basicConfig(level=root, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
     logging.getLogger("edgeseg").setLevel(logging.INFO if verbose == 1 else logging.NOTSET)
+    if json_lines:
+        logging.getLogger().handlers[0].setFormatter(JsonLines())
 
 
 def say(text: str) -> None:

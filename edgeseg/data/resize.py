@@ -16,19 +16,25 @@ __all__ = ["frame_for_card", "resize_frame", "restore_class_map", "shown_window"
 UInt8 = npt.NDArray[np.uint8]
 
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST_EXACT}
-_CONVERSION = {"rgb": cv2.COLOR_BGR2RGB, "bgrx": cv2.COLOR_BGR2BGRA}
+#: From a frame's channels to an engine's pixel format.
+_CONVERSION = {
+    (3, "rgb"): cv2.COLOR_BGR2RGB,
+    (3, "bgrx"): cv2.COLOR_BGR2BGRA,
+    (4, "rgb"): cv2.COLOR_BGRA2RGB,
+    (4, "bgr"): cv2.COLOR_BGRA2BGR,
+}
 
 
 def frame_for_card(frame: UInt8, preprocess: Preprocess, out: UInt8) -> UInt8:
     """Put a camera's frame into a session's input buffer: at its size and in its pixel format.
 
     Args:
-        frame: `(H, W, 3)` uint8 BGR, any size.
+        frame: `(H, W, 3)` uint8 BGR or `(H, W, 4)` BGRx, any size.
         preprocess: Of the engine's card.
         out: `(h, w, 3)` uint8, or `(h, w, 4)` for `bgrx`; one slot of `Session.input_buffer()`.
 
     Returns:
-        `out`. Nothing is allocated for `bgr`; the other formats take one small frame of `(h, w, 3)`.
+        `out`. Nothing is allocated where frame and engine have one format; else it takes one small frame.
 
     Raises:
         UsageError: The frame is no BGR frame, or `out` does not have the format's channels.
@@ -36,10 +42,10 @@ def frame_for_card(frame: UInt8, preprocess: Preprocess, out: UInt8) -> UInt8:
     channels = 4 if preprocess.pixel_format == "bgrx" else 3
     if out.ndim != 3 or out.shape[2] != channels:
         raise UsageError(f"The buffer is {out.shape}; {preprocess.pixel_format} frames are (h, w, {channels}).")
-    if preprocess.pixel_format == "bgr":
+    if (frame.shape[-1], preprocess.pixel_format) in ((3, "bgr"), (4, "bgrx")):
         return resize_frame(frame, (out.shape[0], out.shape[1]), preprocess.resize, out)
     small = resize_frame(frame, (out.shape[0], out.shape[1]), preprocess.resize)
-    cv2.cvtColor(small, _CONVERSION[preprocess.pixel_format], dst=out)
+    cv2.cvtColor(small, _CONVERSION[frame.shape[2], preprocess.pixel_format], dst=out)
     return out
 
 
@@ -47,20 +53,20 @@ def resize_frame(frame: UInt8, size_hw: tuple[int, int], resize: Resize, out: UI
     """The frame at the network's size.
 
     Args:
-        frame: `(H, W, 3)` uint8.
+        frame: `(H, W, 3)` or `(H, W, 4)` uint8.
         size_hw: Height and width of the network's input, pixels.
         resize: How; padding of `letterbox` is 128.
-        out: `(h, w, 3)` uint8 to write into; without it a new array is made.
+        out: `(h, w, 3)` or `(h, w, 4)` uint8 to write into; without it a new array is made.
 
     Returns:
-        `(h, w, 3)` uint8, in the frame's channel order.
+        `(h, w, 3)` or `(h, w, 4)` uint8, in the frame's channel order.
 
     Raises:
-        UsageError: The frame is no `(H, W, 3)` uint8 array with pixels in it, or `out` has another shape.
+        UsageError: The frame is no such array with pixels in it, or `out` has another shape.
     """
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
+    if frame.ndim != 3 or frame.shape[2] not in (3, 4) or frame.dtype != np.uint8 or frame.size == 0:
         raise UsageError(f"Frames are uint8 (H, W, 3); this one is {frame.dtype} {frame.shape}.")
-    out = _buffer((*size_hw, 3), out)
+    out = _buffer((*size_hw, frame.shape[2]), out)
     inside, target = windows_of((frame.shape[0], frame.shape[1]), size_hw, resize.mode)
     target.fill_outside(out, PADDING)
     _scale(inside.of(frame), target.of(out), _INTERPOLATION[resize.interpolation])

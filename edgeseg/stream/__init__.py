@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from edgeseg.stream.pipeline import StreamReport, run_stream
-from edgeseg.stream.sinks import Sink, open_sink
-from edgeseg.stream.sources import Captured, Source, open_source
+from edgeseg.stream.live import Patience
+from edgeseg.stream.pipeline import run_stream
+from edgeseg.stream.report import StreamReport
+from edgeseg.stream.sink import Segmented, Sink
+from edgeseg.stream.sinks import open_sink
+from edgeseg.stream.source import Captured, Source
+from edgeseg.stream.sources import open_source
 
-__all__ = ["Captured", "Sink", "Source", "StreamReport", "open_sink", "open_source", "run_stream"]
+__all__ = [
+    "Captured",
+    "Patience",
+    "Segmented",
+    "Sink",
+    "Source",
+    "StreamReport",
+    "open_sink",
+    "open_source",
+    "run_stream",
+]

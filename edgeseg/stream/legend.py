@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-from typing import Any
-
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.labels import LabelSet
+from edgeseg.labels import VOID, LabelSet
+from edgeseg.stream.lettering import Chip, can_write, ground, text_size, word
 
 __all__ = ["Legend"]
 
-logger = logging.getLogger(__name__)
 UInt8 = npt.NDArray[np.uint8]
 
 #: A class is named from this share of the pixels on, and for so many frames after: noise does not flicker.
@@ -24,28 +19,14 @@ HOLD = 12
 ROOM = 0.25
 
 
-@dataclass(frozen=True)
-class _Chip:
-    """A name on a dark ground: what is added to a picture, and what share of it stays (0 to 255)."""
-
-    ink: UInt8
-    keep: UInt8
-
-    def draw(self, picture: UInt8, left: int, top: int) -> None:
-        height, width = self.ink.shape[:2]
-        below = picture[top : top + height, left : left + width]
-        cv2.multiply(below, self.keep, dst=below, scale=1 / 255)
-        cv2.add(below, self.ink, dst=below)
-
-
 class Legend:
     """Draws swatch and name of each class that occurs. A name that was drawn once keeps its place."""
 
     def __init__(self, labels: LabelSet) -> None:
         self._labels = labels
-        self._can_write = _has_pillow()
+        self._can_write = can_write()
         self._size: tuple[int, int] = (0, 0)
-        self._chips: list[_Chip] = []
+        self._chips: dict[int, Chip] = {}
         self._places: dict[int, tuple[int, int]] = {}
         self._last_seen = np.full(256, -HOLD - 1)
         self._frames = 0
@@ -55,12 +36,12 @@ class Legend:
 
         Args:
             picture: `(H, W, 3)` uint8 BGR, changed in place.
-            class_map: `(H, W)` uint8 class indices; 255 is not named.
+            class_map: `(H, W)` uint8 class indices; 255 is named "unknown".
         """
         size = (picture.shape[0], picture.shape[1])
         if size != self._size:
             self._size = size
-            self._chips = _make_chips(self._labels, size[0]) if self._can_write else []
+            self._chips = _make_chips(self._labels, size[0]) if self._can_write else {}
             self._places = {}
         if not self._can_write:
             return
@@ -79,13 +60,13 @@ class Legend:
         counts = np.bincount(class_map[::step, ::step].ravel(), minlength=256)
         self._frames += 1
         self._last_seen[counts > SHARE * counts.sum()] = self._frames
-        fresh = self._last_seen[: len(self._labels)] >= self._frames - HOLD
-        return [int(index) for index in np.flatnonzero(fresh)]
+        fresh = self._last_seen >= self._frames - HOLD
+        return [int(index) for index in np.flatnonzero(fresh) if int(index) in self._chips]
 
     def _arrange(self, order: list[int]) -> dict[int, tuple[int, int]]:
         """Left and top of each name, from the lower left corner on in rows; without those that find no room."""
         height, width = self._size
-        gap = max(1, self._chips[0].ink.shape[0] // 8)
+        gap = max(1, self._chips[VOID].ink.shape[0] // 8)
         left, bottom, places = gap, height - gap, {}
         for index in order:
             tall, wide = self._chips[index].ink.shape[:2]
@@ -97,39 +78,22 @@ class Legend:
         return places
 
 
-def _has_pillow() -> bool:
-    try:
-        import PIL  # noqa: F401
-    except ModuleNotFoundError:
-        logger.warning("Pillow is not installed: pictures have no names of classes.")
-        return False
-    return True
+def _make_chips(labels: LabelSet, height: int) -> dict[int, Chip]:
+    """The names by class index, in a size that can be read in a picture of that height."""
+    size = text_size(height)
+    named = [*enumerate(zip(labels.names, labels.palette, strict=True)), (VOID, ("unknown", (0, 0, 0)))]
+    return {index: _make_chip(name, colour, size) for index, (name, colour) in named}
 
 
-def _make_chips(labels: LabelSet, height: int) -> list[_Chip]:
-    """The names in a size that can be read in a picture of that height."""
-    from PIL import ImageFont
-
-    size = min(30, max(11, round(height / 38)))
-    font = ImageFont.load_default(size)
-    return [
-        _make_chip(name, colour, font, round(size * 1.3))
-        for name, colour in zip(labels.names, labels.palette, strict=True)
-    ]
-
-
-def _make_chip(name: str, colour: tuple[int, int, int], font: Any, height: int) -> _Chip:
-    from PIL import Image, ImageDraw
-
+def _make_chip(name: str, colour: tuple[int, int, int], size: int) -> Chip:
+    height = round(size * 1.3)
     pad = max(2, height // 5)
     swatch = height - 2 * pad
-    width = round(font.getlength(name)) + swatch + 3 * pad + 1
-    image = Image.new("RGBA", (width, height), (0, 0, 0, 0))
-    pen = ImageDraw.Draw(image)
-    pen.rounded_rectangle((0, 0, width - 1, height - 1), radius=pad, fill=(16, 16, 16, 170))
-    pen.rectangle((pad, pad, pad + swatch - 1, height - pad - 1), fill=(*colour, 255), outline=(255, 255, 255, 255))
-    pen.text((2 * pad + swatch, height / 2), name, fill=(255, 255, 255, 255), font=font, anchor="lm")
-    pixels = np.asarray(image, np.float32)
-    alpha = pixels[..., 3:]
-    ink = np.rint(pixels[..., 2::-1] * alpha / 255).astype(np.uint8)
-    return _Chip(np.ascontiguousarray(ink), np.repeat(np.rint(255 - alpha).astype(np.uint8), 3, axis=2))
+    text = word(name, size, (255, 255, 255, 255))
+    chip = ground(text.ink.shape[1] + swatch + 3 * pad, height, pad)
+    square = (slice(pad, height - pad), slice(pad, pad + swatch))
+    chip.keep[square] = 0
+    chip.ink[square] = 255
+    chip.ink[pad + 1 : height - pad - 1, pad + 1 : pad + swatch - 1] = colour[::-1]
+    chip.put(text, 2 * pad + swatch, 0)
+    return chip

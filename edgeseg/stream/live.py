@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
-import select
-import subprocess
-import sys
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.data.uri import without_password
-from edgeseg.errors import SourceLost
-from edgeseg.stream.mailbox import Mailbox
+from edgeseg.data.uri import local_path, without_password
+from edgeseg.errors import SourceLost, UsageError
+from edgeseg.stream.camera_process import CameraProcess, Reading
 from edgeseg.stream.protocol import Ended, Failed, Frame, Message, Opened
-from edgeseg.stream.sources import Captured
+from edgeseg.stream.source import Captured, Source
 
-__all__ = ["LiveSource", "Patience", "State"]
+__all__ = ["LiveSource", "Patience", "Reading"]
 
 UInt8 = npt.NDArray[np.uint8]
-State = Literal["connecting", "live", "stalled", "lost"]
 logger = logging.getLogger(__name__)
-DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 #: Seconds between two looks at whether to stop.
 LOOK_S = 0.1
+#: What no waiting mends: an option that does not fit, a package that is not installed.
+HOPELESS = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -41,61 +35,94 @@ class Patience:
     Attributes:
         open_s: Until it is open.
         stall_s: For a frame; three frames' time, if that is longer.
+        frozen_s: With one and the same picture, before it is called frozen.
         pause_s: Before it is opened again; twice as long after each failure, up to `longest_pause_s`, give or take a
             quarter, so that many cameras don't come back at once.
         reconnects: How often in a row it is opened anew before it is given up; None for ever.
+        wait: A camera that is not there at the start is waited for like one that was lost.
     """
 
     open_s: float = 10.0
     stall_s: float = 2.0
+    frozen_s: float = 5.0
     pause_s: float = 0.5
     longest_pause_s: float = 30.0
     reconnects: int | None = None
+    wait: bool = False
 
 
-class LiveSource:
-    """See `Source`. Frames lie in memory that is shared with the camera's process, and are whole until the next `read`.
+class LiveSource(Source):
+    """See `Source`. The camera is open at once, and its frames begin with the first `read`.
 
-    Attributes:
-        state: `connecting` until the first frame, `live`, `stalled` while no frames come, `lost` once given up.
-        stalls, reconnects: How often it was silent for too long, and was opened again.
+    Frames lie in memory that is shared with the camera's process: each is whole until it is given back as `out` of a
+    later `read`, or five more were read.
     """
 
-    live = True
-    place: Path | None = None
-
-    def __init__(self, uri: str, *, stop: Callable[[], bool] = lambda: False, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        reading: Reading = Reading(),
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        patience: Patience | None = None,
+    ) -> None:
         """Open the camera.
+
+        Args:
+            uri: Of any source.
+            reading: How it is read.
+            stop: Once it says True, the camera is waited for no longer, as after `Source.stop`.
+            patience: With a camera that fails.
 
         Raises:
             SourceLost: It can't be opened, or does not open in time.
             UsageError: The address is no camera's.
+            MissingDependency: The package or library that it needs is not there.
         """
-        self._uri, self._stop, self._patience = uri, stop, patience or Patience()
-        self.state: State = "connecting"
-        self.stalls = self.reconnects = 0
-        self._last = -1
-        self._process: _Process | None = None
-        opened = self._open()
-        self.name, self.fps, self.frame_hw, self.total = opened.name, opened.fps, opened.frame_hw, opened.total
+        super().__init__()
+        self._uri, self._patience = uri, patience or Patience()
+        self._asked_to_stop = stop
+        self._reading = reading
+        self.place = local_path(uri) if reading.paced else None
+        self._wanted = False
+        self.live = not reading.waits
+        self._told = self._last = -1
+        self._tries = 0
+        self._process: CameraProcess | None = None
+        self.health.state = "connecting"
+        self.name = re.sub(r"\W+", "-", without_password(uri)).strip("-")
+        if not self._patience.wait:
+            self._open()
 
     def read(self, out: UInt8 | None = None) -> Captured | None:
-        """See `Source.read`; `out` is left aside. A camera that fails is opened again, and waited for.
+        """See `Source.read`. A camera that fails is opened again, and waited for.
 
         Raises:
             SourceLost: It was given up.
         """
-        while not self._stop():
-            message = self._process.wait(self._silence_s(), self._stop) if self._process is not None else None
+        if out is not None and self._process is not None:
+            self._process.mailbox.give_back(out)
+        if not self._wanted and self._process is not None:
+            self._process.go()
+        self._wanted = True
+        while not self._is_over():
+            if self._process is None:
+                self._come_back()
+                continue
+            message = self._process.wait(self._silence_s(), self._is_over)
             if isinstance(message, Ended):
                 return None
-            captured = self._take() if isinstance(message, Frame) else None
-            if captured is not None:
-                self.state = "live"
-                return captured
-            if not isinstance(message, Frame) and not self._stop():
-                self._come_back(message)
+            if isinstance(message, Frame):
+                captured = self._take(message)
+                if captured is not None:
+                    return captured
+            elif not self._is_over():
+                self._fail(message)
         return None
+
+    def ready(self) -> bool:
+        """See `Source.ready`."""
+        return self._process is not None and self._process.has_message()
 
     def close(self) -> None:
         """End the camera's process. Closing twice is allowed."""
@@ -103,110 +130,95 @@ class LiveSource:
             self._process.end()
         self._process = None
 
+    def _is_over(self) -> bool:
+        return self._stopped.is_set() or self._asked_to_stop()
+
     def _silence_s(self) -> float:
         return max(self._patience.stall_s, 3 / self.fps if self.fps else 0.0)
 
-    def _take(self) -> Captured | None:
+    def _take(self, message: Frame) -> Captured | None:
         assert self._process is not None, "frames come from a process"
+        self._told = max(self._told, message.sequence)
         letter = self._process.mailbox.take()
         if letter is None or letter.sequence <= self._last:
             return None
         self._last = letter.sequence
+        self._told = max(self._told, letter.sequence)
+        self._process.taken()
+        self._tries = 0
+        self.health.state, self.health.reason, self.health.frozen = "live", "", message.frozen
         name = f"{self.name}-{letter.sequence:06d}"
-        return Captured(letter.pixels, letter.sequence, letter.captured_ns, name, self.name)
+        return Captured(letter.pixels, letter.sequence, letter.captured_ns, name, self.name, letter.clock)
 
-    def _open(self) -> Opened:
+    def _open(self) -> None:
+        """Start the camera's process and wait until the camera is open.
+
+        Raises:
+            EdgesegError: As the camera's process told it.
+            SourceLost: It did not open in time.
+        """
         self.close()
-        self._process = _Process(self._uri, self._last + 1)
-        message = self._process.wait(self._patience.open_s, self._stop)
+        self._process = CameraProcess(self._uri, self._told + 1, self._reading, frozen_s=self._patience.frozen_s)
+        if self._wanted:
+            self._process.go()
+        message = self._process.wait(self._patience.open_s, self._is_over)
         if isinstance(message, Opened):
-            return message
+            self.name, self.fps, self.frame_hw = message.name, message.fps, message.frame_hw
+            self.total, self.notes = message.total, message.notes
+            return
+        if message is None:
+            self._process.kill()
         self.close()
         if isinstance(message, Failed):
-            error = SourceLost(message.message, hint=message.hint)
-            error.exit_code = message.exit_code
-            raise error
-        shown = without_password(self._uri)
-        raise SourceLost(f"'{shown}' did not open within {self._patience.open_s:g} s.", hint="Is it there, and free?")
+            error = UsageError if message.exit_code == UsageError.exit_code else SourceLost
+            raised = error(message.message, hint=message.hint)
+            raised.exit_code = message.exit_code
+            raise raised
+        raise SourceLost(
+            f"'{without_password(self._uri)}' did not open within {self._patience.open_s:g} s.",
+            hint="Is it there, switched on, and free?",
+        )
 
-    def _come_back(self, message: Message | None) -> None:
-        """Open the camera again, with longer and longer pauses."""
-        self.stalls += message is None
-        self.state = "stalled"
-        reason = message.message if isinstance(message, Failed) else "no frames came"
-        for pause_s in self._pauses():
-            logger.warning("'%s': %s; it is opened again in %.1f s.", self.name, reason, pause_s)
-            self.close()
-            end = time.monotonic() + pause_s
-            while (left := end - time.monotonic()) > 0 and not self._stop():
-                time.sleep(min(left, LOOK_S))
-            if self._stop():
-                return
-            try:
-                self._open()
-            except SourceLost as error:
-                reason = error.message
-                continue
-            self.reconnects += 1
+    def _fail(self, message: Message | None) -> None:
+        """Note what went wrong, and end the process; one that is silent hangs, and is killed."""
+        self._tries += 1
+        self.health.stalls += message is None
+        self.health.state = "stalled"
+        self.health.reason = message.message if isinstance(message, Failed) else "no frames came"
+        logger.warning("'%s': %s. It is opened again.", self.name, self.health.reason)
+        if message is None and self._process is not None:
+            self._process.kill()
+        self.close()
+
+    def _come_back(self) -> None:
+        """Open the camera again, after a pause that grows until a frame comes.
+
+        Raises:
+            SourceLost: The patience is at its end.
+            EdgesegError: Nothing will mend it.
+        """
+        patience, health = self._patience, self.health
+        if patience.reconnects is not None and self._tries > patience.reconnects:
+            health.state = "lost"
+            raise SourceLost(f"'{self.name}' is given up: {health.reason}", hint="Is it plugged in, powered and free?")
+        pause_s = min(patience.pause_s * 2 ** (self._tries - 1), patience.longest_pause_s) if self._tries else 0.0
+        self._pause(pause_s * random.uniform(0.75, 1.25))
+        if self._is_over():
             return
-        self.state = "lost"
-        raise SourceLost(f"'{self.name}' is given up: {reason}", hint="Is it plugged in, powered and free?")
-
-    def _pauses(self) -> Iterator[float]:
-        patience, count = self._patience, 0
-        while patience.reconnects is None or count < patience.reconnects:
-            pause_s = min(patience.pause_s * 2**count, patience.longest_pause_s)
-            yield pause_s * random.uniform(0.75, 1.25)
-            count += 1
-
-
-class _Process:
-    """The camera's process, and what it tells."""
-
-    def __init__(self, uri: str, first: int) -> None:
-        handle = Mailbox.create()
         try:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "edgeseg.stream.worker", uri, str(first), str(handle)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=(handle,),
-                env=_environment(),
-            )
-            self.mailbox = Mailbox(handle)
-        finally:
-            os.close(handle)
-        self._text = b""
+            self._open()
+        except (SourceLost, UsageError) as error:
+            if error.exit_code in HOPELESS:
+                raise
+            self._tries += 1
+            health.reason = error.message
+            logger.warning("%s It is opened again.", error.message)
+            return
+        health.reconnects += self._tries > 0
 
-    def wait(self, seconds: float, stop: Callable[[], bool]) -> Message | None:
-        """The next message, of several frames the last; None where none comes in time."""
+    def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        stdout = self._child.stdout
-        assert stdout is not None
-        while b"\n" not in self._text:
-            left = end - time.monotonic()
-            if left <= 0 or stop():
-                return None
-            if select.select([stdout], [], [], min(left, LOOK_S))[0]:
-                more = os.read(stdout.fileno(), 1 << 16)
-                if not more:
-                    return Failed("its process ended", "", SourceLost.exit_code)
-                self._text += more
-        *lines, self._text = self._text.split(b"\n")
-        messages = [DECODER.decode(line) for line in lines]
-        first = next((index for index, one in enumerate(messages) if not isinstance(one, Frame)), len(messages))
-        taken = first or 1
-        self._text = b"".join(line + b"\n" for line in lines[taken:]) + self._text
-        return messages[taken - 1]
-
-    def end(self) -> None:
-        """Kill it; cameras are given back by the system."""
-        self._child.kill()
-        self._child.communicate()
-        self.mailbox.close()
-
-
-def _environment() -> dict[str, str]:
-    """This process's, with edgeseg itself on the path, be it a clone that is run from its folder."""
-    home = str(Path(__file__).resolve().parents[2])
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), home)))}
+        self.health.beats += 1
+        while (left := end - time.monotonic()) > 0 and not self._is_over():
+            time.sleep(min(left, LOOK_S))
+            self.health.beats += 1

@@ -1,10 +1,36 @@
-"""What the process of a camera tells: one line of JSON each."""
+"""What is said between a camera's process and who started it: one line of JSON each."""
 
 from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Ended", "Failed", "Frame", "Message", "Opened"]
+__all__ = ["GO", "TAKEN", "Ended", "Failed", "Frame", "Message", "Opened", "Request"]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What to read; the first line to the camera's process. Not on its command line, where all users see passwords.
+
+    Attributes:
+        uri: Of the source.
+        first: Number of the first frame.
+        handle: Of the mailbox.
+        loop: A file begins anew at its end.
+        paced: A file is played at its own pace, as a camera would give it.
+        waits: Each frame waits until it was taken.
+        frozen_s: After so many seconds of one picture it is called frozen.
+    """
+
+    uri: str
+    first: int
+    handle: int
+    loop: bool = False
+    paced: bool = False
+    waits: bool = False
+    frozen_s: float = 5.0
+
+
+#: What follows the request: the first frame is wanted, and a frame was taken.
+GO, TAKEN = b"g", b"."
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
@@ -14,12 +40,19 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
     fps: float
     frame_hw: tuple[int, int] | None
     total: int | None
+    notes: tuple[str, ...]
 
 
 class Frame(msgspec.Struct, frozen=True, tag="frame"):
-    """There is a frame in the mailbox."""
+    """There is a frame in the mailbox.
+
+    Attributes:
+        sequence: Its number.
+        frozen: Its picture has been the same for long.
+    """
 
     sequence: int
+    frozen: bool
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):

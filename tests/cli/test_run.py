@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,12 +63,12 @@ def test_the_report_has_the_keys_of_its_schema(capsys: pytest.CaptureFixture[str
     dropped = {"newest": 0, "corrupt": report["captured"] - report["inferred"], "stale": 0, "skipped": 0}
     assert set(report) == {
         "schema", "announced",
-        "captured", "inferred", "shown", "dropped", "fps", "frame_age_ms", "stage_ms", "stalls", "reconnects",
-        "outputs",
+        "captured", "inferred", "shown", "dropped", "fps", "recent_fps", "frame_age_ms", "class_map_age_ms",
+        "cold_start_ms", "stage_ms", "stalls", "reconnects", "sources", "outputs", "failed",
     }  # fmt: skip
     assert report["captured"] == 6 and 0 < report["shown"] == report["inferred"] < 6 and report["dropped"] == dropped
     assert set(report["frame_age_ms"]) == {"p50", "p95", "p99"}
-    assert {"capture", "resize", "inference", "draw", "write"} <= set(report["stage_ms"])
+    assert {"capture", "resize", "inference", "restore", "draw", "encode"} <= set(report["stage_ms"])
     assert report["outputs"] == ["out.mp4", "maps", "shot_%i.jpg"]
     assert frame_count("out.mp4") == len(list(Path("maps").iterdir())) == report["shown"]
     assert len(list(Path().glob("shot_*.jpg"))) == report["shown"]
@@ -138,7 +139,11 @@ def test_a_truncated_video_ends_well_with_a_warning(capsys: pytest.CaptureFixtur
         pytest.param(["empty.mp4"], 6, "no video that OpenCV can decode", id="a video without a frame"),
         pytest.param(["absent.mp4"], 6, "no file and no folder", id="no such source"),
         pytest.param([f"{SMALL}&corrupt=1", "null://"], 6, "Not one of 6 frames", id="damaged frames alone"),
-        pytest.param(["rtsp://a:b@c/1"], 2, "'rtsp://***@c/1' is no source", id="a source that is not possible"),
+        pytest.param(["rtps://a:b@c/1"], 2, "'rtps://***@c/1' is no source", id="a source that is not possible"),
+        pytest.param(["/dev/video99", "null://"], 6, "/dev/video99", id="a camera that is not there"),
+        pytest.param([SMALL, "--also", SMALL, "out.mp4"], 2, "out-%s.mp4", id="one file for two sources"),
+        pytest.param([SMALL, "null://", "--roi", "1,2,3"], 2, "'1,2,3' is no region", id="a region of three numbers"),
+        pytest.param(["v.mp4", "v.mp4", "--policy", "latest"], 2, "never written to", id="a paced source as sink"),
         pytest.param(["synthetic://?frame=3"], 2, "Did you mean 'frames'", id="a misspelt option of the source"),
         pytest.param([SMALL, "out.gif"], 2, "no sink that can be opened", id="a sink that is not possible"),
         pytest.param(["v.mp4", "v.mp4"], 2, "never written to", id="the source as sink"),
@@ -174,7 +179,7 @@ def interrupt(source: str) -> tuple[dict[str, Any], str]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     for _ in range(600):
-        if any(part.stat().st_size for part in Path().glob(".out-*.part.mp4")):
+        if any(part.stat().st_size for part in Path().glob("*out*.mp4")):
             break
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
@@ -198,3 +203,41 @@ def test_ctrl_c_finishes_the_video_and_tells_the_summary(source: str) -> None:
     assert report["captured"] == report["inferred"] + sum(report["dropped"].values())
     assert frame_count("out.mp4") == report["shown"] > 0
     assert [path.name for path in Path().iterdir()] == ["out.mp4"]
+
+
+def test_a_camera_that_stays_away_ends_it_only_when_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    source = "synthetic://?width=64&height=48&fps=50&stall_at=5&stall_s=600"
+    assert main(["run", source, "null://", "--stall-after", "0.3", "--max-reconnects", "0", "--json"]) == 6
+    printed = capsys.readouterr()
+    assert "'synthetic' is given up: no frames came" in printed.err
+    assert json.loads(printed.out)["error"]["exit_code"] == 6
+
+
+def test_the_last_line_of_a_live_source_tells_the_frame_age(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "synthetic://?width=64&height=48&fps=50&frames=20", "null://"]) == 0
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(r"frames.* at [\d.]+ FPS, frame age [\d.]+ / [\d.]+ / [\d.]+ ms \(p50 / p95 / p99\)", last), last
+
+
+def test_two_sources_give_two_videos(capsys: pytest.CaptureFixture[str]) -> None:
+    report = run_json(capsys, SMALL, "--also", f"{SMALL}&seed=1", "out-%s.mp4", "area.jsonl")
+    assert {one["name"]: one["captured"] for one in report["sources"]} == {"synthetic-1": 6, "synthetic-2": 6}
+    assert frame_count("out-synthetic-1.mp4") == frame_count("out-synthetic-2.mp4") == 6
+    lines = [json.loads(line) for line in Path("area.jsonl").read_text().splitlines()]
+    assert {line["source"] for line in lines} == {"synthetic-1", "synthetic-2"} and len(lines) == 12
+
+
+def test_frames_that_the_network_is_least_sure_of_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    report = run_json(capsys, SMALL, "null://", "--save-hard", "1", "--unknown", "0.2")
+    assert report["shown"] == 6
+    (kept,) = Path("hard-frames").glob("*.png")
+    assert read_frame(kept).shape == (48, 64, 3)
+
+
+def test_a_sink_that_fails_is_switched_off_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("maps").mkdir()
+    Path("maps/synthetic-000003.png").mkdir()
+    assert main(["run", SMALL, "maps/", "out.mp4"]) == 1
+    told = capsys.readouterr().err
+    assert "maps was switched off" in told and "not all results are whole" in told
+    assert frame_count("out.mp4") == 6

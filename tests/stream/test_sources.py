@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import logging
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,11 @@ import pytest
 
 from edgeseg.data.synthetic import parse_synthetic
 from edgeseg.errors import EdgesegError, SourceLost, UsageError
-from edgeseg.stream.sources import Captured, Source, SyntheticSource, open_source
+from edgeseg.stream.live import Patience
+from edgeseg.stream.source import Captured, Source
+from edgeseg.stream.sources import open_source
+from edgeseg.stream.sources.several import Several
+from edgeseg.stream.sources.synthetic import SyntheticSource
 from tests.data.media import SIZE_HW, cut, street, write_images, write_video
 
 
@@ -96,7 +101,7 @@ def test_pixels_lie_in_the_given_array_where_it_fits(tmp_path: Path) -> None:
         pytest.param("absent.mp4", SourceLost, "no file and no folder at absent.mp4", id="a missing file"),
         pytest.param("empty", SourceLost, "no images in empty", id="an empty folder"),
         pytest.param("text.mp4", SourceLost, "no video that OpenCV can decode", id="a file that is no video"),
-        pytest.param("rtsp://me:secret@host/1", UsageError, "'rtsp://***@host/1' is no source", id="an unknown scheme"),
+        pytest.param("rtps://me:secret@host/1", UsageError, "'rtps://***@host/1' is no source", id="an unknown scheme"),
         pytest.param("synthetic://?wdth=3", UsageError, "'wdth'", id="a misspelt option"),
         pytest.param("demo://bike", UsageError, "no demo 'bike'", id="an unknown demo"),
     ],
@@ -148,16 +153,20 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr("edgeseg.stream.sources.time.monotonic", lambda: self.now)
-        monkeypatch.setattr("edgeseg.stream.sources.time.sleep", self.let_pass)
+        self._monkeypatch = monkeypatch
+        monkeypatch.setattr("edgeseg.stream.sources.synthetic.time.monotonic", lambda: self.now)
 
     def let_pass(self, seconds: float) -> None:
         self.now += seconds
 
+    def drive(self, source: SyntheticSource) -> SyntheticSource:
+        self._monkeypatch.setattr(source._stopped, "wait", self.let_pass)
+        return source
+
 
 def test_a_pace_is_kept_and_frames_bear_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    source = SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&frames=4"))
+    source = clock.drive(SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&frames=4")))
     assert source.live and source.fps == 10
     for number in range(4):
         frame = source.read()
@@ -169,7 +178,7 @@ def test_a_pace_is_kept_and_frames_bear_their_time(monkeypatch: pytest.MonkeyPat
 
 def test_who_reads_too_slowly_gets_the_newest_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    source = SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&frames=20"))
+    source = clock.drive(SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&frames=20")))
     numbers, ages = [], []
     while (frame := source.read()) is not None:
         numbers.append(frame.sequence)
@@ -181,7 +190,7 @@ def test_who_reads_too_slowly_gets_the_newest_frame(monkeypatch: pytest.MonkeyPa
 
 def test_a_stall_delays_the_frames_from_there_on(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    source = SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&stall_at=2&stall_s=3"))
+    source = clock.drive(SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&stall_at=2&stall_s=3")))
     seen = []
     for _ in range(4):
         frame = source.read()
@@ -192,7 +201,7 @@ def test_a_stall_delays_the_frames_from_there_on(monkeypatch: pytest.MonkeyPatch
 
 def test_a_reader_that_is_late_does_not_miss_the_stall(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    source = SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&stall_at=5&stall_s=3"))
+    source = clock.drive(SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&stall_at=5&stall_s=3")))
     assert source.read() is not None
     clock.let_pass(1.0)
     late = source.read()
@@ -201,10 +210,70 @@ def test_a_reader_that_is_late_does_not_miss_the_stall(monkeypatch: pytest.Monke
     assert after is not None and after.sequence == 5 and clock.now == pytest.approx(103.5)
 
 
-def test_a_source_without_a_pace_stalls_too_and_stops_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    spec = parse_synthetic(f"{SMALL}&stall_at=1&stall_s=60")
-    source = SyntheticSource(spec, stop=lambda: clock.now > 105)
+def test_a_source_without_a_pace_stalls_too_and_stops_when_told() -> None:
+    source = open_source(f"{SMALL}&stall_at=1&stall_s=60")
     assert source.read() is not None
+    threading.Timer(0.1, source.stop).start()
     assert source.read() is None
-    assert clock.now == pytest.approx(105, abs=0.2)
+
+
+def test_what_is_read_as_fast_as_possible_goes_to_and_fro() -> None:
+    frames = read_all(open_source(f"{SMALL}&frames=100"))
+    assert np.array_equal(frames[0].pixels, frames[62].pixels) and np.array_equal(frames[30].pixels, frames[32].pixels)
+    assert len({frame.pixels.tobytes() for frame in frames if frame.pixels is not None}) == 32
+
+
+def test_a_file_in_a_loop_begins_anew_and_its_numbers_go_on(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.avi", 3)
+    with open_source(str(tmp_path / "v.avi"), loop=True) as source:
+        frames = list(itertools.islice(source, 8))
+    assert source.total is None
+    assert [frame.sequence for frame in frames] == list(range(8))
+    assert frames[7].name == "v-000007" and np.array_equal(frames[1].pixels, frames[7].pixels)
+
+
+def test_a_file_is_played_at_its_pace_when_the_newest_frame_is_asked_for(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.avi", 12)
+    with open_source(str(tmp_path / "v.avi"), policy="latest") as source:
+        assert source.live and source.health.state == "connecting"
+        frames = list(source)
+    times = np.diff([frame.captured_ns / 1e9 for frame in frames]) / np.diff([frame.sequence for frame in frames])
+    assert frames[-1].sequence == 11 and times == pytest.approx(1 / source.fps, abs=1e-6)
+
+
+def test_images_have_no_pace(tmp_path: Path) -> None:
+    write_images(tmp_path, ["a.png"])
+    with pytest.raises(UsageError, match=r"no frame rate to be played at") as caught:
+        open_source(str(tmp_path), policy="latest")
+    assert "--policy all" in caught.value.hint
+
+
+def test_a_camera_waits_when_every_frame_is_asked_for() -> None:
+    with open_source(f"{SMALL}&fps=200&frames=30", policy="all") as source:
+        frames = []
+        for captured in source:
+            time.sleep(0.01)
+            frames.append(captured.sequence)
+    assert not source.live and frames[-1] == 29
+
+
+def test_several_sources_take_turns_under_names_of_their_own(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_video(tmp_path / folder / "v.avi", 5)
+    write_images(tmp_path / "c", ["x.png"])
+    with Several([open_source(str(tmp_path / place)) for place in ("a/v.avi", "b/v.avi", "c")]) as source:
+        frames = list(source)
+        names = [part.name for part in source.parts]
+    assert names == ["v-1", "v-2", "c"] and source.total == 11 and source.frame_hw is None
+    for name, count in (("v-1", 5), ("v-2", 5), ("c", 1)):
+        assert [frame.sequence for frame in frames if frame.source == name] == list(range(count))
+
+
+def test_one_of_several_that_is_given_up_does_not_end_the_others(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.avi", 5)
+    broken = open_source(f"{SMALL}&fps=50&stall_at=1&stall_s=60", patience=Patience(stall_s=0.3, reconnects=0))
+    with Several([broken, open_source(str(tmp_path / "v.avi"))]) as source:
+        frames = list(source)
+    assert [frame.sequence for frame in frames if frame.source == "v"] == [0, 1, 2, 3, 4]
+    assert broken.health.state == "lost" and broken.health.reason == "no frames came"

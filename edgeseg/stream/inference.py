@@ -1,0 +1,198 @@
+"""The thread that reads frames and puts them through the session."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.backends.session import Array, Session, Ticket
+from edgeseg.data.resize import frame_for_card
+from edgeseg.errors import UsageError
+from edgeseg.stream.meter import Meter
+from edgeseg.stream.options import StreamOptions
+from edgeseg.stream.slot import Slot
+from edgeseg.stream.source import Captured, Source, frame_of
+
+__all__ = ["Answer", "Inference"]
+
+UInt8 = npt.NDArray[np.uint8]
+#: A live source's frame that is older than this is not inferred: it would be shown as if it were live.
+STALE_S = 2.0
+
+
+@dataclass
+class Answer:
+    """What the session gave for a frame.
+
+    Attributes:
+        captured: The frame.
+        pixels: Its pixels, which are given back to the source when the frame is done with.
+        small: Class map `(h, w)` uint8 or logits `(C, h, w)` float32; a buffer that is used again after `done`.
+        stage_ms: Milliseconds by stage so far.
+    """
+
+    captured: Captured
+    pixels: UInt8
+    small: Array
+    stage_ms: dict[str, float]
+
+
+class Inference(threading.Thread):
+    """Reads, resizes and infers, and leaves the answers in a slot, until the source ends or it is told to stop.
+
+    A live source gets each answer before the next frame is awaited, so that no result waits for a newer frame; of
+    others a frame is read and resized while the one before is inferred.
+
+    Args:
+        session: Used by this thread alone while it runs.
+        source: The same.
+        answers: Where the answers go. It is ended with this thread.
+        meter: For counts and times.
+        options: What is asked for.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        source: Source,
+        answers: Slot[Answer],
+        meter: Meter,
+        options: StreamOptions,
+    ) -> None:
+        super().__init__(name="edgeseg-inference", daemon=True)
+        self.error: BaseException | None = None
+        self._session, self._source, self._answers, self._meter = session, source, answers, meter
+        self._preprocess, self._batch = session.card.preprocess, len(session.input_buffer())
+        self._roi, self._limit = options.roi, options.limit
+        self._stopped = False
+        self._skipper = Skipper(source, options.target_fps)
+        self._depth = 1 if source.live else 2
+        self._under_way: deque[tuple[list[tuple[Captured, UInt8]], Ticket, dict[str, float]]] = deque()
+        self._spare: deque[UInt8] = deque()
+        self._small: deque[Array] = deque()
+
+    def run(self) -> None:
+        """See the class. What ends it before its time lies in `error`."""
+        try:
+            while self._step():
+                pass
+        except BaseException as error:
+            self.error = error
+        try:
+            while self._under_way:
+                self._finish()
+        except BaseException as error:
+            self.error = self.error or error
+        finally:
+            self._answers.end()
+
+    def stop(self) -> None:
+        """Finish the frames under way and read no more. Called by any thread."""
+        self._stopped = True
+        self._source.stop()
+
+    def done(self, answer: Answer) -> None:
+        """Take back the buffers of an answer. Called by the thread that takes answers."""
+        self._spare.append(answer.pixels)
+        self._small.append(answer.small)
+
+    def _step(self) -> bool:
+        """Start one round of frames, and finish what must be finished for the next; False at the end."""
+        times: dict[str, float] = {}
+        frames = self._gather(times)
+        if frames:
+            with self._meter.timed("resize", times):
+                buffers = self._session.input_buffer()
+                for buffer, (_, pixels) in zip(buffers, frames, strict=False):
+                    self._resize(pixels, buffer)
+            self._under_way.append((frames, self._session.submit(), times))
+            for captured, _ in frames:
+                self._meter.submitted(captured)
+            if len(self._under_way) == self._depth:
+                self._finish()
+        return len(frames) == self._batch or (bool(frames) and self._source.live)
+
+    def _gather(self, times: dict[str, float]) -> list[tuple[Captured, UInt8]]:
+        """The next frames that can be used, as many as the session takes; fewer at the end or where none are ready."""
+        frames: list[tuple[Captured, UInt8]] = []
+        while len(frames) < self._batch and not self._stopped and not self._is_enough(len(frames)):
+            if frames and self._source.live and not self._source.ready():
+                break
+            with self._meter.timed("capture", times):
+                captured = self._source.read(self._spare.popleft() if self._spare else None)
+            if captured is None:
+                break
+            pixels = self._looked_at(captured)
+            if pixels is not None:
+                frames.append((captured, pixels))
+        return frames
+
+    def _is_enough(self, more: int) -> bool:
+        return self._limit is not None and self._meter.inferred + more >= self._limit
+
+    def _looked_at(self, captured: Captured) -> UInt8 | None:
+        """The pixels of a frame that is to be inferred; of others it is noted why not."""
+        self._meter.captured(captured)
+        pixels = frame_of(captured.pixels)
+        late_s = (time.monotonic_ns() - captured.captured_ns) / 1e9
+        if pixels is None:
+            self._meter.dropped(captured, "corrupt")
+        elif self._source.live and late_s > STALE_S:
+            self._meter.dropped(captured, "stale")
+        elif self._skipper.skips(captured):
+            self._meter.dropped(captured, "skipped")
+        else:
+            return pixels
+        if captured.pixels is not None:
+            self._spare.append(captured.pixels)
+        return None
+
+    def _resize(self, pixels: UInt8, buffer: UInt8) -> None:
+        """Put a frame into its buffer. A session that resizes takes frames of one size alone."""
+        if self._roi is not None:
+            pixels = self._roi.window((pixels.shape[0], pixels.shape[1])).of(pixels)
+        given, wanted = pixels.shape[:2], buffer.shape[:2]
+        if given != wanted != self._session.card.size_hw:
+            raise UsageError(
+                f"Frames of {wanted[1]}x{wanted[0]} were to be resized on the GPU, and one is {given[1]}x{given[0]}.",
+                hint="Let the processor resize: leave out --gpu-resize.",
+            )
+        frame_for_card(pixels, self._preprocess, buffer)
+
+    def _finish(self) -> None:
+        """Take the oldest answers and hand them on."""
+        frames, ticket, times = self._under_way.popleft()
+        answers = ticket.result()
+        for stage, ms in ticket.stage_ms.items():
+            self._meter.took(stage, ms)
+            times[stage] = ms
+        for (captured, pixels), answer in zip(frames, answers, strict=False):
+            small = self._small.popleft() if self._small else np.empty_like(answer)
+            np.copyto(small, answer)
+            left = self._answers.put(Answer(captured, pixels, small, times))
+            if left is not None:
+                self.done(left)
+
+
+class Skipper:
+    """Leaves out frames, evenly, so that no more than some are inferred in a second."""
+
+    def __init__(self, source: Source, target_fps: float | None) -> None:
+        self._fps = 0.0 if source.live else source.fps
+        self._period = 1 / target_fps if target_fps else 0.0
+        self._due = -math.inf
+
+    def skips(self, captured: Captured) -> bool:
+        """Whether a frame comes before its time: by its place in a file, by its capture else."""
+        now = captured.sequence / self._fps if self._fps else captured.captured_ns / 1e9
+        if now < self._due - 0.1 * self._period:
+            return True
+        late = now - 0.5 * self._period
+        self._due = (now if self._due == -math.inf else max(self._due, late)) + self._period
+        return False
