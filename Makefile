@@ -60,7 +60,7 @@ clean: ## Remove virtual environments, caches and make-build/; engines stay
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q -e '.[onnxruntime,openvino,vision,demo]'
+	$(VENV)/bin/pip install -q -e '.[onnxruntime,openvino,vision,demo,video,web]'
 	@touch $@
 
 $(TEST_VENV)/.installed: setup.cfg pyproject.toml

@@ -106,12 +106,33 @@ def training(folder: Path) -> Iterator[list[str]]:
         yield [f"`{name}`", str(epochs), f"{epoch['frames_per_s']:.1f}", f"{hours:.1f}"]
 
 
+def smoothing(folder: Path) -> Iterator[list[str]]:
+    """A row for the labels and for each engine, as it is and smoothed: CamVid's frames, and a video without labels."""
+    yield ["class maps", "CamVid: mIoU", "flicker, %", "street video: flicker, %", "pixels as before, %"]
+    yield ["---", *4 * ["---:"]]
+    for row in read(folder / "smoothing.json")["rows"]:
+        shares = (row[name] for name in ("miou", "flicker", "video_flicker", "kept"))
+        kept = row["kept"] is not None and row["kept"] < 1
+        *cells, last = ("" if share is None else points(share) for share in shares)
+        yield [row["what"], *cells, last if kept else ""]
+
+
+def unknown(folder: Path) -> Iterator[list[str]]:
+    """A row for each least confidence."""
+    yield ["`--unknown`", "pixels left out, %", "wrong pixels left out, %", "mIoU of the rest"]
+    yield [*4 * ["---:"]]
+    for row in read(folder / "smoothing.json")["unknown"]:
+        yield [f"{row['below']:g}", *(points(row[name]) for name in ("share", "wrong_share", "miou"))]
+
+
 TABLES: dict[str, Callable[[Path], Iterator[list[str]]]] = {
     "models": models,
     "backends": backends,
     "rtx": rtx,
     "repair": repair,
     "training": training,
+    "smoothing": smoothing,
+    "unknown": unknown,
 }
 
 

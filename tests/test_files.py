@@ -29,6 +29,24 @@ class TestAtomicPath:
         assert os.listdir(tmp_path / "deep") == ["engine.onnx"]
         assert (tmp_path / "deep" / "engine.onnx").read_bytes() == b"new"
 
+    @pytest.mark.parametrize(
+        ("durable", "expected"),
+        [
+            pytest.param(True, ["fsync", "replace", "fsync"], id="a file is on disk before it takes its place"),
+            pytest.param(False, ["replace"], id="a file of many takes its place at once"),
+        ],
+    )
+    def test_the_disk_is_waited_for_where_it_matters(
+        self, durable: bool, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: list[str] = []
+        for name in ("fsync", "replace"):
+            call = getattr(os, name)
+            monkeypatch.setattr(os, name, lambda *args, call=call, name=name: (calls.append(name), call(*args))[1])
+        write_bytes(tmp_path / "map.png", b"content", durable=durable)
+        assert calls == expected and os.listdir(tmp_path) == ["map.png"]
+        assert (tmp_path / "map.png").read_bytes() == b"content"
+
     def test_the_old_content_stays_after_an_exception(self, tmp_path: Path) -> None:
         write_bytes(tmp_path / "engine.onnx", b"old")
         with pytest.raises(RuntimeError), atomic_path(tmp_path / "engine.onnx") as part:
@@ -62,11 +80,12 @@ class TestAtomicPath:
         assert number == errno.EACCES
         assert os.listdir(tmp_path) == ["engine.onnx"]
 
-    def test_the_old_content_stays_when_the_process_is_killed(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("durable", [True, False])
+    def test_the_old_content_stays_when_the_process_is_killed(self, durable: bool, tmp_path: Path) -> None:
         (tmp_path / "engine.onnx").write_bytes(b"old")
         code = (
             "import os, signal; from pathlib import Path; from edgeseg.files import atomic_path\n"
-            "with atomic_path(Path('engine.onnx')) as part:\n"
+            f"with atomic_path(Path('engine.onnx'), durable={durable}) as part:\n"
             "    part.write_bytes(b'new'); os.kill(os.getpid(), signal.SIGKILL)"
         )
         assert _python(tmp_path, code).returncode == -9

@@ -23,12 +23,28 @@ FLOORS = (
     {"evaluate"},
     {"quantize"},
     {"build", "doctor", "train", "stream"},
-    {"bench"},
+    {"bench", "service", "web"},
     {"cli"},
 )
 #: The package itself holds the version alone, so that any room may read it; `__main__` only calls the command line.
 DOORS = {"__init__", "__main__"}
-HEAVY = {"torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "tensorrt", "cv2", "PIL", "scipy", "rich"}
+HEAVY = {
+    "aiohttp",
+    "av",
+    "gi",
+    "prometheus_client",
+    "torch",
+    "onnx",
+    "onnx_ir",
+    "onnxscript",
+    "onnxruntime",
+    "openvino",
+    "tensorrt",
+    "cv2",
+    "PIL",
+    "scipy",
+    "rich",
+}
 
 
 def floor_of(room: str) -> int:

@@ -186,7 +186,7 @@ def _heal(store: EngineStore) -> None:
 
 
 def load_session(
-    engine: Engine,
+    engine: Engine | str | Path | None = None,
     output: Output = "class_map",
     *,
     batch: int | None = None,
@@ -195,16 +195,17 @@ def load_session(
     """A session that still gives the answer to the golden frame that it gave when it was measured.
 
     Args:
-        engine: To open.
+        engine: To open, or the path or name of one; None is the one that was built last.
         output: What the session gives.
         batch, frame_hw: As `Backend.load` takes them.
 
     Raises:
-        UsageError: The engine takes another number of frames, or its library does not resize.
+        UsageError: There is no such engine, it takes another number of frames, or its library does not resize.
         EngineMismatch: It answers otherwise here, or it was built for another library version, GPU or graph.
         MissingDependency: The engine's library is not installed.
         ModelFileError: The library refuses the file, this machine did not sign its card, or the golden pair is missing.
     """
+    engine = engine if isinstance(engine, Engine) else find_engine(engine)
     backend = open_backend(engine.card.backend)
     check_own(engine, backend)
     check = "golden" in engine.card.measured

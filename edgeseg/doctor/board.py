@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import sys
@@ -13,16 +12,15 @@ from pathlib import Path
 from edgeseg.device import Device
 from edgeseg.device.cuda import open_cuda
 from edgeseg.device.jetson import power_modes
-from edgeseg.doctor.check import Check, first_line
+from edgeseg.doctor.cameras import examine_cameras
+from edgeseg.doctor.check import Check
 from edgeseg.errors import MissingDependency
 
 __all__ = [
     "check_bindings",
     "check_build_memory",
-    "check_cameras",
     "check_clocks",
     "check_cuda",
-    "check_gstreamer",
     "check_heat",
     "check_numpy_for_opencv",
     "check_pip_tensorrt",
@@ -47,20 +45,19 @@ SWAP = "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswa
 
 
 def examine_board(device: Device, root: Path = Path("/")) -> Iterator[Check]:
-    """All that is worth a look on this machine: of a PC without a GPU, its cameras alone."""
+    """All that is worth a look on this machine: of a PC without a GPU, what its cameras need."""
     if device.l4t:
         yield check_bindings(root)
         yield from check_pip_tensorrt(device, _pip_libraries())
         yield check_build_memory(device)
         yield check_power(device, root)
         yield check_clocks(root)
-        yield check_gstreamer()
     if device.gpus:
         yield check_cuda()
     if device.board:
         yield from check_heat(root)
     yield from check_numpy_for_opencv(*_opencv_and_numpy())
-    yield check_cameras(root)
+    yield from examine_cameras(device, root)
 
 
 def check_bindings(root: Path = Path("/"), python: tuple[int, int] = sys.version_info[:2]) -> Check:
@@ -169,18 +166,6 @@ def _read(path: Path) -> str:
         os.close(handle)
 
 
-def check_gstreamer() -> Check:
-    """Whether Python has GStreamer, which CSI cameras and hardware decoding need."""
-    try:
-        gi = importlib.import_module("gi")
-        gi.require_version("Gst", "1.0")
-        version = importlib.import_module("gi.repository.Gst").version_string()
-    except (ImportError, ValueError) as error:
-        fix = "sudo apt install python3-gi gir1.2-gstreamer-1.0, and a venv with --system-site-packages"
-        return Check("gstreamer", "missing", first_line(error), fix)
-    return Check("gstreamer", "ok", str(version))
-
-
 def check_cuda() -> Check:
     """Whether CUDA can be used from this Python."""
     try:
@@ -206,16 +191,6 @@ def check_numpy_for_opencv(opencv: str, numpy: str) -> Iterator[Check]:
             f"the system's OpenCV was built for numpy 1, and this is {numpy}",
             "pip install 'numpy<2'",
         )
-
-
-def check_cameras(root: Path = Path("/")) -> Check:
-    """Which cameras there are, and whether this user may open them."""
-    devices = sorted(root.glob("dev/video*"))
-    closed = [path.name for path in devices if not os.access(path, os.R_OK | os.W_OK)]
-    if closed:
-        fix = "sudo usermod -aG video $USER, and log in again"
-        return Check("cameras", "fails", f"/dev/{', /dev/'.join(closed)} may not be opened by this user", fix)
-    return Check("cameras", "ok", ", ".join(f"/dev/{path.name}" for path in devices) or "none at /dev/video*")
 
 
 def _pip_libraries() -> list[str]:

@@ -66,7 +66,7 @@ class Health:
 
 
 class Source(ABC):
-    """Frames, one after the other. Used by one thread; iterating gives them until the end.
+    """Frames, one after the other. Used by one thread; iterating gives those that are not damaged until the end.
 
     Attributes:
         name: A short word for file names.
@@ -121,7 +121,8 @@ class Source(ABC):
 
     def __iter__(self) -> Iterator[Captured]:
         while (captured := self.read()) is not None:
-            yield captured
+            if frame_of(captured.pixels) is not None:
+                yield captured
 
     def __enter__(self: Self) -> Self:
         return self

@@ -14,8 +14,11 @@ pytest.importorskip("onnxruntime")
 from edgeseg.backends import Engine, open_backend
 from edgeseg.cli import main
 from edgeseg.data.labelled import open_labelled
-from edgeseg.evaluate import evaluate_session
+from edgeseg.data.resize import restore_class_map
+from edgeseg.evaluate import ConfusionMatrix, class_maps, evaluate_session
+from edgeseg.evaluate.flicker import Flicker
 from edgeseg.graph.io import save_graph
+from edgeseg.stream.smoothing import Smoothing
 from tests.engines import NAMES, tiny_engine, tiny_model
 from tests.train.scenes import write_scenes
 
@@ -46,6 +49,44 @@ def test_the_report_is_the_score_of_the_engines_class_maps(
     assert report["engine"] == str(engine.path)
 
 
+def test_smoothing_is_scored_beside_the_class_maps_as_they_are(
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_scenes(tmp_path, 6, seed=0)
+    assert main(["eval", str(engine.path), "--data", str(data), "--smooth", "0", "--smooth", "0.5", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    frames = list(open_labelled(data, 4))
+    with open_backend("onnxruntime").load(engine) as session:
+        plain = list(class_maps(session, [frame for frame, _ in frames]))
+    smoothing, matrix, before, after, labels = Smoothing(0.5), ConfusionMatrix.empty(4), Flicker(), Flicker(), Flicker()
+    for class_map, (frame, label) in zip(plain, frames, strict=True):
+        before.update(restore_class_map(class_map, (48, 64), engine.card.preprocess.resize))
+        smoothed = restore_class_map(smoothing.update(class_map, frame), (48, 64), engine.card.preprocess.resize)
+        after.update(smoothed)
+        matrix.update(smoothed, label)
+        labels.update(label)
+    assert report["flicker"] == before.score() > 0
+    assert report["label_flicker"] == labels.score() > 0
+    none, half = report["smoothed"]
+    assert [none["strength"], half["strength"]] == [0, 0.5]
+    assert {name: none[name] for name in ("miou", "flicker", "class_iou", "pixel_accuracy")} == {
+        name: report[name] for name in ("miou", "flicker", "class_iou", "pixel_accuracy")
+    }
+    assert (half["miou"], half["flicker"]) == (matrix.miou(), after.score())
+    assert half["flicker"] != report["flicker"]
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_too_few_frames_have_no_flicker(
+    engine: Engine, tmp_path: Path, frames: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_scenes(tmp_path, frames, seed=0)
+    assert main(["eval", str(engine.path), "--data", str(data), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["flicker"] is report["label_flicker"] is None
+    assert report["smoothed"] == []
+
+
 def test_a_class_that_never_occurs_is_null(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The fake backend gives bands of brightness, so that all is known: a black frame is the first class."""
     for path in (tmp_path / "data" / "images", tmp_path / "data" / "masks"):
@@ -63,6 +104,12 @@ def test_the_table_names_every_class(engine: Engine, data: Path, capsys: pytest.
     printed = capsys.readouterr().out
     assert all(name in printed for name in (*NAMES, "mean", "fp32 on onnxruntime"))
     assert "pixel accuracy" in printed and "on 3 frames" in printed
+    assert "Flicker" in printed and "Smoothed" not in printed
+
+
+def test_people_are_told_what_smoothing_does(engine: Engine, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(engine.path), "--data", str(data), "--smooth", "0.5"]) == 0
+    assert "Smoothed by 0.5: mIoU" in capsys.readouterr().out
 
 
 def test_a_graph_is_scored_as_the_engine_of_it(
@@ -95,6 +142,7 @@ def test_labels_that_do_not_fit_the_classes_are_a_usage_error(
         pytest.param(["bare.onnx", "--data", "data"], 2, "has no card", id="a graph without a card"),
         pytest.param(["tiny.onnx", "--data", "nowhere"], 2, "neither a folder", id="no such data"),
         pytest.param(["tiny.onnx"], 2, "--data", id="no data at all"),
+        pytest.param(["tiny.onnx", "--data", "data", "--smooth", "2"], 2, "0<=x<=1", id="too much smoothing"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(

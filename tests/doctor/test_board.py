@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -155,21 +154,6 @@ def write_zones(root: Path, zones: dict[int, tuple[str, str]]) -> None:
 def test_the_systems_opencv_wants_numpy_1(opencv: str, numpy: str, fails: bool) -> None:
     checks = list(board.check_numpy_for_opencv(opencv, numpy))
     assert [check.fix for check in checks] == (["pip install 'numpy<2'"] if fails else [])
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
-def test_a_camera_that_may_not_be_opened_is_told_with_its_group(tmp_path: Path) -> None:
-    (tmp_path / "dev").mkdir()
-    (tmp_path / "dev/video0").touch(mode=0o000)
-    check = board.check_cameras(tmp_path)
-    assert (check.status, "usermod -aG video" in check.fix) == ("fails", True)
-
-
-def test_cameras_are_listed(tmp_path: Path) -> None:
-    assert board.check_cameras(tmp_path).found == "none at /dev/video*"
-    (tmp_path / "dev").mkdir()
-    (tmp_path / "dev/video2").touch()
-    assert board.check_cameras(tmp_path).found == "/dev/video2"
 
 
 def test_a_board_is_examined_whole_and_a_pc_briefly(orin: Device, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from edgeseg.errors import UsageError
 from edgeseg.labels import CAMVID, CITYSCAPES, VOID, LabelSet, voc_palette
 from edgeseg.stream.legend import HOLD, ROOM, Legend
-from edgeseg.stream.overlay import Overlay
+from edgeseg.stream.overlay import GREY, Overlay
 
 SIZES = [(240, 320), (360, 480), (720, 1280), (1080, 1920), (1920, 1080)]
 
@@ -42,9 +42,37 @@ def test_colours_are_blended_by_the_palette(opacity: float) -> None:
     assert np.abs(drawn - expected)[: int(200 * (1 - ROOM))].max() <= 0.5
 
 
-def test_void_darkens_the_frame_and_has_no_name() -> None:
-    frame, class_map = np.full((100, 100, 3), 200, np.uint8), np.full((100, 100), VOID, np.uint8)
-    assert np.all(Overlay(CAMVID, 0.5).draw(frame, class_map) == 100)
+def test_void_darkens_the_frame_and_is_called_unknown() -> None:
+    frame, class_map = np.full((240, 320, 3), 200, np.uint8), np.full((240, 320), VOID, np.uint8)
+    drawn = Overlay(CAMVID, 0.5).draw(frame, class_map)
+    assert np.all(drawn[: int(240 * (1 - ROOM))] == 100)
+    assert len(chips((drawn != 100).any(2))) == 1
+
+
+def test_unknown_is_named_from_its_share_on() -> None:
+    class_map = np.zeros((240, 320), np.uint8)
+    class_map[0, 0] = VOID
+    assert len(chips(covered(CAMVID, class_map))) == 1
+    class_map[:, 300:] = VOID
+    assert len(chips(covered(CAMVID, class_map))) == 2
+
+
+def test_one_class_is_shown_alone_and_the_others_come_back() -> None:
+    frame, class_map = np.zeros((240, 320, 3), np.uint8), all_classes(CAMVID, (240, 320))
+    overlay = Overlay(CAMVID, 1.0)
+    before = overlay.draw(frame, class_map)[0].copy()
+    overlay.highlight(8)
+    alone = overlay.draw(frame, class_map)[0].copy()
+    car = class_map[0] == 8
+    assert np.array_equal(alone[car], before[car]) and np.all(alone[~car] == GREY)
+    overlay.highlight(None)
+    assert np.array_equal(overlay.draw(frame, class_map)[0], before)
+
+
+def test_the_opacity_may_change_between_frames() -> None:
+    overlay, frame = Overlay(CAMVID, 1.0), np.full((16, 16, 3), 200, np.uint8)
+    overlay.opacity = 0.0
+    assert np.array_equal(overlay.draw(frame, np.zeros((16, 16), np.uint8)), frame)
 
 
 def test_the_frame_stays_and_buffers_are_used_again() -> None:

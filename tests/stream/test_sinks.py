@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -13,35 +16,47 @@ from PIL import Image
 
 from edgeseg.data.images import read_frame, read_mask
 from edgeseg.data.video import VideoFile
-from edgeseg.errors import UsageError
+from edgeseg.errors import EdgesegError, MissingDependency, UsageError
 from edgeseg.labels import VOID
-from edgeseg.stream.sinks import (
-    ClassMapFolder,
-    NullSink,
-    NumberedImages,
-    Sink,
-    StillImage,
-    VideoSink,
-    open_sink,
-)
-from edgeseg.stream.sources import Source, open_source
+from edgeseg.stream import Sink, Source, open_sink, open_source
+from edgeseg.stream.sinks.images import ClassMapFolder, NullSink, NumberedImages, StillImage
+from edgeseg.stream.sinks.jsonl import AreaLines
+from edgeseg.stream.sinks.video import VideoSink
 from tests.data.media import street, write_images, write_video
-from tests.stream.parts import LABELS, captured
+from tests.stream.parts import LABELS, UInt8, segmented
+
+
+@pytest.fixture(params=["pyav", "opencv"])
+def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Videos are written by PyAV, and by OpenCV where that is not installed."""
+    if request.param == "pyav":
+        pytest.importorskip("av", reason="PyAV is not installed")
+    else:
+        monkeypatch.setitem(sys.modules, "av", None)
+    return str(request.param)
 
 
 @pytest.fixture
-def source() -> Source:
-    return open_source("synthetic://?width=32&height=24&frames=9&fps=12")
+def source(tmp_path: Path) -> Iterator[Source]:
+    """A video of 12 FPS."""
+    (tmp_path / "source").mkdir()
+    write_video(tmp_path / "source" / "drive.avi", 2, fps=12)
+    with open_source(str(tmp_path / "source" / "drive.avi")) as opened:
+        yield opened
 
 
-def give(sink: Sink, pictures: list[np.ndarray]) -> None:
+def give(sink: Sink, pictures: list[UInt8], times_ns: Sequence[int] | None = None) -> None:
     for number, picture in enumerate(pictures):
-        sink.write(captured(number), picture)
+        sink.write(segmented(picture, number, captured_ns=times_ns[number] if times_ns else 0))
     sink.close()
     sink.close()
 
 
-def frames_of(path: Path) -> list[np.ndarray]:
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def frames_of(path: Path) -> list[UInt8]:
     frames = []
     with VideoFile(path) as video:
         while (frame := video.read()) is not None:
@@ -55,6 +70,7 @@ def frames_of(path: Path) -> list[np.ndarray]:
         pytest.param("out.mp4", VideoSink, "out.mp4", id="a video"),
         pytest.param("file://a/out.MP4", VideoSink, "a/out.MP4", id="a video as address"),
         pytest.param("out.png", StillImage, "out.png", id="an image"),
+        pytest.param("areas.jsonl", AreaLines, "areas.jsonl", id="areas"),
         pytest.param("a/%i.jpg", NumberedImages, "a/%i.jpg", id="numbered images"),
         pytest.param("maps", ClassMapFolder, "maps", id="a folder to be made"),
         pytest.param("maps.v1/", ClassMapFolder, "maps.v1", id="a folder by its slash"),
@@ -72,11 +88,20 @@ def test_words_mean_sinks(
     sink.close()
 
 
-@pytest.mark.parametrize("uri", ["out.gif", "out.avi", "rtsp://host/x", "display://0", "demo://bikes", "out.tar.gz"])
+@pytest.mark.parametrize(
+    "uri", ["out.gif", "out.avi", "web://127.0.0.1:8080", "rtmp://host/x", "demo://bikes", "out.tar.gz"]
+)
 def test_what_is_no_sink_is_refused_with_what_is_possible(uri: str, source: Source) -> None:
     with pytest.raises(UsageError, match="no sink that can be opened") as caught:
         open_sink(uri, source, LABELS)
-    assert "out.mp4" in caught.value.hint and "null://" in caught.value.hint
+    for word in ("out.mp4", "areas.jsonl", "display://0", "rtsp://", "web://", "null://"):
+        assert word in caught.value.hint
+
+
+def test_a_refused_address_shows_no_password(source: Source) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_sink("rtmp://user:secret@host/x", source, LABELS)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -90,11 +115,11 @@ def test_a_source_is_never_written_over(inside: str, outside: str, tmp_path: Pat
     write_images(tmp_path / "in", ["a.png"])
     write_video(tmp_path / "in" / "v.mp4", 1)
     (tmp_path / "link").symlink_to(tmp_path / "in")
-    file = open_source(str(tmp_path / inside))
-    for uri in (tmp_path / inside, tmp_path / "link" / Path(inside).name):
-        with pytest.raises(UsageError, match="never written to"):
-            open_sink(str(uri), file, LABELS)
-    open_sink(str(tmp_path / outside), file, LABELS)
+    with open_source(str(tmp_path / inside)) as file:
+        for uri in (tmp_path / inside, tmp_path / "link" / Path(inside).name):
+            with pytest.raises(UsageError, match="never written to"):
+                open_sink(str(uri), file, LABELS)
+        open_sink(str(tmp_path / outside), file, LABELS).close()
 
 
 @pytest.mark.parametrize("uri", ["in", "in/maps", "in/%i.jpg", "in/out.mp4"])
@@ -105,6 +130,7 @@ def test_nothing_is_written_into_a_source_folder(uri: str, tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.png"]
 
 
+@pytest.mark.usefixtures("encoder")
 @pytest.mark.parametrize("size_hw", [(240, 320), (51, 67)], ids=["even sizes", "odd sizes"])
 def test_every_frame_of_a_video_can_be_read_back(size_hw: tuple[int, int], tmp_path: Path) -> None:
     written = street(6, size_hw)
@@ -119,23 +145,26 @@ def test_every_frame_of_a_video_can_be_read_back(size_hw: tuple[int, int], tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
+@pytest.mark.usefixtures("encoder")
 def test_a_video_takes_its_place_only_when_it_is_whole(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     out.write_bytes(b"what was here before")
     sink = VideoSink(out, 25)
     for number, frame in enumerate(street(3)):
-        sink.write(captured(number), frame)
+        sink.write(segmented(frame, number))
     assert out.read_bytes() == b"what was here before"
+    assert names_in(tmp_path) == ["out.mp4", "out.recording.mp4"]
     sink.close()
-    assert len(frames_of(out)) == 3
+    assert len(frames_of(out)) == 3 and names_in(tmp_path) == ["out.mp4"]
 
 
 def test_a_video_without_a_frame_is_not_made(tmp_path: Path) -> None:
     (tmp_path / "out.mp4").write_bytes(b"before")
     VideoSink(tmp_path / "out.mp4", 25).close()
-    assert (tmp_path / "out.mp4").read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "out.mp4").read_bytes() == b"before" and names_in(tmp_path) == ["out.mp4"]
 
 
+@pytest.mark.usefixtures("encoder")
 def test_pictures_of_another_size_are_fitted_into_the_video(tmp_path: Path) -> None:
     white = np.full((48, 64, 3), 255, np.uint8)
     give(VideoSink(tmp_path / "out.mp4", 25), [white, np.full((48, 16, 3), 255, np.uint8), white])
@@ -144,40 +173,140 @@ def test_pictures_of_another_size_are_fitted_into_the_video(tmp_path: Path) -> N
     assert read[1][:, 26:38].min() > 240 and abs(int(read[1][:, :16].mean()) - 128) < 8
 
 
-def test_a_folder_that_can_not_be_written_to_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_closed_video_takes_no_more_frames(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4", 25)
+    give(sink, street(2))
+    with pytest.raises(EdgesegError, match="closed"):
+        sink.write(segmented(street(1)[0]))
+    assert len(frames_of(tmp_path / "out.mp4")) == 2
+
+
+def test_a_folder_that_can_not_be_written_to_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    sink = VideoSink(tmp_path / "file" / "out.mp4", 25)
     with pytest.raises(OSError, match="file"):
-        sink.write(captured(), street(1)[0])
-    sink.close()
+        VideoSink(tmp_path / "file" / "out.mp4", 25)
 
 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
+if sys.argv[3] == "opencv":
+    sys.modules["av"] = None
 from edgeseg.errors import EdgesegError
-from edgeseg.stream.sinks import VideoSink
+from edgeseg.stream.sinks.video import VideoSink
 from tests.data.media import street
-from tests.stream.parts import captured
+from tests.stream.parts import segmented
 
 sink = VideoSink(Path(sys.argv[1]), 25)
-frames = street(8, (240, 320))
-resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-for number, frame in enumerate(frames):
-    sink.write(captured(number), frame)
+frames = street(60, (240, 320))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
+    for number, frame in enumerate(frames):
+        sink.write(segmented(frame, number))
     sink.close()
 except EdgesegError as error:
     print(error)
+    sink.close()
 """
 
 
-def test_a_video_that_did_not_fit_on_the_disk_is_not_kept(tmp_path: Path) -> None:
-    out = tmp_path / "out.mp4"
+def fill_disk(out: Path, size: int, encoder: str) -> str:
+    """Record 60 frames to where only `size` bytes fit; what was told."""
     out.write_bytes(b"before")
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(out)], capture_output=True, text=True, check=True)
-    assert "of 8 frames" in done.stdout.lower() and "Is the disk full?" in done.stdout, done.stderr
-    assert out.read_bytes() == b"before" and [path.name for path in tmp_path.iterdir()] == [out.name]
+    command = [sys.executable, "-c", FULL_DISK, str(out), str(size), encoder]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert out.read_bytes() == b"before"
+    assert str(out) in done.stdout and "Is the disk full?" in done.stdout, done.stderr
+    return done.stdout
+
+
+def test_a_video_of_opencv_that_did_not_fit_on_the_disk_is_told(tmp_path: Path) -> None:
+    assert "Of 60 frames" in fill_disk(tmp_path / "out.mp4", 30_000, "opencv")
+    assert names_in(tmp_path) == ["out.mp4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("missing", "seconds"),
+    [
+        pytest.param(None, 0, id="nothing fits"),
+        pytest.param(40_000, 1, id="all but the last second fits"),
+        pytest.param(20, 2, id="all but the end of the index fits"),
+    ],
+)
+def test_what_plays_of_a_video_that_did_not_fit_on_the_disk_is_kept(
+    missing: int | None, seconds: int, tmp_path: Path
+) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    out = tmp_path / "out.mp4"
+    give(VideoSink(out, 25), street(60, (240, 320)))
+    fill_disk(out, 1000 if missing is None else out.stat().st_size - missing, "pyav")
+    kept = ["out.cut-off-1.mp4"] if seconds else []
+    assert names_in(tmp_path) == [*kept, "out.mp4"]
+    assert all(len(frames_of(tmp_path / name)) >= seconds * 25 for name in kept)
+
+
+def test_a_second_process_is_told_that_a_video_is_being_recorded(tmp_path: Path) -> None:
+    with contextlib.closing(VideoSink(tmp_path / "out.mp4", 25)) as sink:
+        sink.write(segmented(street(1)[0]))
+        with pytest.raises(EdgesegError, match=r"Another process is recording to .*out\.mp4"):
+            VideoSink(tmp_path / "out.mp4", 25)
+        VideoSink(tmp_path / "other.mp4", 25).close()
+    assert len(frames_of(tmp_path / "out.mp4")) == 1
+    VideoSink(tmp_path / "out.mp4", 25).close()
+
+
+def test_what_a_killed_process_left_is_kept_under_a_name_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for content in (b"first", b"second"):
+        (tmp_path / "out.recording.mp4").write_bytes(content)
+        give(VideoSink(tmp_path / "out.mp4", 25), street(2))
+    assert names_in(tmp_path) == ["out.cut-off-1.mp4", "out.cut-off-2.mp4", "out.mp4"]
+    assert (tmp_path / "out.cut-off-2.mp4").read_bytes() == b"second"
+    assert "out.cut-off-1.mp4" in caplog.text and len(frames_of(tmp_path / "out.mp4")) == 2
+
+
+@pytest.mark.parametrize(
+    ("by_capture_time", "expected_s"),
+    [
+        pytest.param(True, [0.0, 0.04, 0.1, 1.5, 1.50001, 1.6], id="a camera's frames come when they were captured"),
+        pytest.param(False, [0.0, 0.04, 0.08, 0.12, 0.16, 0.2], id="a file's frames come at its pace"),
+    ],
+)
+def test_each_frame_of_a_video_has_its_time(by_capture_time: bool, expected_s: list[float], tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    times = [10**12 + ns for ns in (0, 40_000_000, 100_000_000, 1_500_000_000, 1_490_000_000, 1_600_000_000)]
+    give(VideoSink(tmp_path / "out.mp4", 25, by_capture_time=by_capture_time), street(6), times)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        frames = list(container.decode(video=0))
+    assert [frame.time for frame in frames] == pytest.approx(expected_s, abs=1e-4)
+
+
+def test_a_video_is_h264_with_a_key_frame_each_second(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    give(VideoSink(tmp_path / "out.mp4", 10), street(25))
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        frames = list(container.decode(video=0))
+    assert [number for number, frame in enumerate(frames) if frame.key_frame] == [0, 10, 20]
+
+
+def test_a_recording_plays_while_it_grows_up_to_its_last_second(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    with contextlib.closing(VideoSink(tmp_path / "out.mp4", 10)) as sink:
+        for number, frame in enumerate(street(25)):
+            sink.write(segmented(frame, number))
+        shutil.copy(tmp_path / "out.recording.mp4", tmp_path / "copy.mp4")
+    assert len(frames_of(tmp_path / "copy.mp4")) == 20
+
+
+def test_colours_come_back_from_a_video_as_they_were(tmp_path: Path, encoder: str) -> None:
+    colours = np.array([[[128, 64, 128], [0, 0, 142], [220, 20, 60], [107, 142, 35]]], np.uint8)
+    picture = cv2.resize(colours, (256, 64), interpolation=cv2.INTER_NEAREST)
+    give(VideoSink(tmp_path / "out.mp4", 25), [picture] * 3)
+    read = frames_of(tmp_path / "out.mp4")[2][16:48, 32::64]
+    assert np.abs(read.astype(int) - colours).max() < 14, encoder
 
 
 @pytest.mark.parametrize(
@@ -203,9 +332,9 @@ def test_a_still_without_a_frame_is_not_made(tmp_path: Path) -> None:
 def test_numbered_images_bear_the_number_of_their_frame(tmp_path: Path) -> None:
     pictures = street(2)
     sink = NumberedImages(tmp_path / "new" / "shot_%i.png")
-    sink.write(captured(3), pictures[0])
-    sink.write(captured(12), pictures[1])
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["shot_000003.png", "shot_000012.png"]
+    sink.write(segmented(pictures[0], 3))
+    sink.write(segmented(pictures[1], 12))
+    assert names_in(tmp_path / "new") == ["shot_000003.png", "shot_000012.png"]
     assert np.array_equal(read_frame(tmp_path / "new" / "shot_000012.png"), pictures[1])
 
 
@@ -213,14 +342,32 @@ def test_class_maps_come_back_as_they_were_and_show_the_palette(tmp_path: Path) 
     class_map = np.random.default_rng(0).integers(0, len(LABELS), (37, 53)).astype(np.uint8)
     class_map[:4] = VOID
     sink = ClassMapFolder(tmp_path / "maps", LABELS)
-    sink.write(captured(name="drive/one/0001"), class_map)
+    sink.write(segmented(street(1)[0], class_map=class_map, name="drive/one/0001"))
     path = tmp_path / "maps" / "drive" / "one" / "0001.png"
-    assert np.array_equal(read_mask(path, len(LABELS)), class_map)
+    assert np.array_equal(read_mask(path, len(LABELS)), class_map) and names_in(path.parent) == ["0001.png"]
     with Image.open(path) as image:
         assert image.mode == "P"
         shown = np.asarray(image.convert("RGB"))
     assert np.array_equal(shown[4:], np.array(LABELS.palette, np.uint8)[class_map[4:]]) and not shown[:4].any()
     assert cv2.imread(str(path), cv2.IMREAD_COLOR) is not None
+
+
+def test_a_class_map_that_does_not_fit_on_the_disk_leaves_the_one_before(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys, numpy as np; from pathlib import Path\n"
+        "from edgeseg.stream.sinks.images import ClassMapFolder\n"
+        "from tests.stream.parts import LABELS, segmented\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "noise = np.random.default_rng(0).integers(0, 4, (200, 200)).astype(np.uint8)\n"
+        "try: ClassMapFolder(Path(sys.argv[1]), LABELS).write(segmented(np.zeros((200, 200, 3), np.uint8), "
+        "class_map=noise))\n"
+        "except OSError as error: print(error.strerror)"
+    )
+    (tmp_path / "test-000000.png").write_bytes(b"before")
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "File too large\n", done.stderr
+    assert names_in(tmp_path) == ["test-000000.png"] and (tmp_path / "test-000000.png").read_bytes() == b"before"
 
 
 def test_the_video_has_the_pace_of_its_source(source: Source, tmp_path: Path) -> None:
@@ -229,3 +376,10 @@ def test_the_video_has_the_pace_of_its_source(source: Source, tmp_path: Path) ->
     give(open_sink(str(tmp_path / "b.mp4"), open_source(str(tmp_path / "in")), LABELS), street(2))
     with VideoFile(tmp_path / "a.mp4") as paced, VideoFile(tmp_path / "b.mp4") as images:
         assert (paced.fps, images.fps) == (12, 25)
+
+
+def test_a_window_without_a_display_is_refused(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(MissingDependency, match="window"):
+        open_sink("display://0", source, LABELS)

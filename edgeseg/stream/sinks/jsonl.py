@@ -46,7 +46,7 @@ class AreaLine(msgspec.Struct, omit_defaults=True):
     clock: Clock
     age_ms: float
     area: dict[str, float]
-    unknown: float = 0.0
+    unknown: float | None = None
 
 
 class AreaLines(Sink):
@@ -84,7 +84,7 @@ class AreaLines(Sink):
             captured.clock,
             round((time.monotonic_ns() - captured.captured_ns) / 1e6, 1),
             {name: share for name, share in zip(self._names, shares, strict=False) if share},
-            shares[VOID],
+            shares[VOID] or None,
         )
         content = msgspec.json.encode(line) + b"\n"
         end = self._file.seek(0, io.SEEK_END)

@@ -19,13 +19,15 @@ Frame = npt.NDArray[np.uint8]
 
 #: So many frames are rendered before the first is read by who reads as fast as possible, in at most so much memory.
 RENDERED, RENDERED_BYTES = 32, 1 << 26
+#: Up to so many frames a second are rendered as they come.
+RENDERED_LIVE = 60
 
 
 class SyntheticSource(Source):
     """`synthetic://`: a rendered street, at a camera's pace and with a camera's faults where asked for.
 
-    Without a pace it drives to and fro over the first 32 frames, which are rendered before: rendering takes longer than
-    an engine, and who reads as fast as possible wants to know what the rest can do.
+    Without a pace, and above 60 frames a second, it drives to and fro over the first 32 frames, which are rendered
+    before: rendering takes longer than an engine, and who reads as fast as possible wants to know what the rest can do.
     """
 
     name = "synthetic"
@@ -43,7 +45,7 @@ class SyntheticSource(Source):
         self.fps = spec.fps or 25.0
         self.frame_hw = spec.size_at(first)
         self.total = spec.frames or None
-        self._rendered = [] if self.live else self._render_some(first)
+        self._rendered = [] if 0 < spec.fps <= RENDERED_LIVE else self._render_some(first)
 
     def read(self, out: Frame | None = None) -> Captured | None:
         """See `Source.read`."""
@@ -89,7 +91,7 @@ class SyntheticSource(Source):
     def _render(self, index: int, out: Frame | None) -> Frame:
         if self._scene.size_hw != self._spec.size_at(index):
             self._scene = Scene(self._spec.size_at(index), self._spec.seed)
-            self._rendered = [] if self.live else self._render_some(index)
+            self._rendered = self._render_some(index) if self._rendered else []
         shown = self._spec.shown_at(index)
         if not self._rendered:
             return self._scene.render(shown, out)
