@@ -2,13 +2,14 @@
 
     python benchmarks/recovery.py -o benchmarks/records/2026-11-23-amd-epyc/recovery.json [--kills 20] [--hangs 5]
 
-Times are seconds: from the fault until the source calls itself stalled, and from the server's return until the first new
-frame was read. The source is as patient as `edgeseg run` has it by default. It needs GStreamer's RTSP server.
+Times are seconds: from the fault until the source calls itself stalled, and from the server's return until the first
+new frame was read. The source is as patient as `edgeseg run` has it by default. It needs GStreamer's RTSP server.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import signal
 import statistics
@@ -28,14 +29,14 @@ from edgeseg.stream import Patience, Source, open_source
 from edgeseg.stream.sources.opening import patience_with
 
 SCRIPT = Path(__file__).parents[1] / "tests" / "stream" / "rtsp_server.py"
-#: Seconds that a killed server stays away, at least and at most, and longer than a hang is noticed after.
-AWAY_S, HANGING_S = (0.5, 5.0), 3.0
+#: Seconds that a killed server stays away, and that a hang lasts longer than the source is patient: least and most.
+AWAY_S, HANGING_S = (0.5, 5.0), (0.5, 3.0)
 #: Seconds that a source is live before the next fault, and that are waited for it at most.
 LIVE_S, LONGEST_S = 2.0, 120.0
 
 
 class Fault(msgspec.Struct):
-    """One fault. NaN where the source did not call itself stalled before it was live again.
+    """One fault. NaN where the source did not call itself stalled before the server was back.
 
     Attributes:
         away_s: From the fault to the server's return.
@@ -88,36 +89,43 @@ class Server:
             )
         self._port = self.address.split(":")[2].partition("/")[0]
 
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
     def end(self) -> None:
         with self.process:
             self.process.kill()
 
 
 class Reader(threading.Thread):
-    """Reads all frames of a source, and notes when the last came, by `time.monotonic()`."""
+    """Reads all frames of a source.
+
+    Attributes:
+        first_s: When the first whole frame came, by `time.monotonic()`, after the source was opened again so often.
+    """
 
     def __init__(self, source: Source) -> None:
         super().__init__()
-        self.source, self.last_s = source, 0.0
+        self.source = source
+        self.first_s: dict[int, float] = {}
         self.start()
 
     def run(self) -> None:
         for captured in self.source:
             if captured.pixels is not None:
-                self.last_s = time.monotonic()
+                self.first_s.setdefault(self.source.health.reconnects, time.monotonic())
 
     def await_frame(self, reconnects: int) -> float:
-        """Wait for a frame after the source was opened again so often, and return when it came."""
+        """Wait for a frame after the source was opened again so often at least, and return when it came."""
         end = time.monotonic() + LONGEST_S
-        while time.monotonic() < end:
-            since = time.monotonic()
-            if self.source.health.reconnects >= reconnects:
-                while time.monotonic() < end:
-                    if self.last_s > since:
-                        return self.last_s
-                    time.sleep(0.001)
+        while max(self.first_s, default=-1) < reconnects:
+            if time.monotonic() > end:
+                raise SystemExit(f"The source did not come back within {LONGEST_S:g} s: {self.source.health}")
             time.sleep(0.001)
-        raise SystemExit(f"The source did not come back within {LONGEST_S:g} s: {self.source.health}")
+        return next(when for count, when in sorted(self.first_s.items()) if count >= reconnects)
 
 
 def main() -> None:
@@ -144,30 +152,20 @@ def main() -> None:
 
 def measure(server: Server, kills: int, hangs: int) -> dict[str, list[Fault]]:
     """Read a camera through all faults."""
-    chance = random.Random(0)
-    over = threading.Event()
+    chance, over = random.Random(0), threading.Event()
     faults: dict[str, list[Fault]] = {"killed": [], "hanging": []}
-
-    def kill() -> None:
-        server.end()
-
-    def hang() -> None:
-        server.process.send_signal(signal.SIGSTOP)
-
-    def go_on() -> None:
-        server.process.send_signal(signal.SIGCONT)
-
+    patience_s = patience_with(server.address).stall_s
     try:
         with open_source(server.address, stop=over.is_set) as source:
             reader = Reader(source)
             try:
                 reader.await_frame(0)
                 for number in range(kills):
-                    faults["killed"].append(suffer(reader, kill, server.start, chance.uniform(*AWAY_S)))
+                    faults["killed"].append(suffer(reader, server.end, server.start, chance.uniform(*AWAY_S)))
                     tell("killed", number, faults)
                 for number in range(hangs):
-                    away_s = patience_with(server.address).stall_s + chance.uniform(0, HANGING_S)
-                    faults["hanging"].append(suffer(reader, hang, go_on, away_s))
+                    away_s = patience_s + chance.uniform(*HANGING_S)
+                    faults["hanging"].append(suffer(reader, server.stop, server.go_on, away_s))
                     tell("hanging", number, faults)
             finally:
                 over.set()
@@ -181,21 +179,15 @@ def suffer(reader: Reader, harm: Callable[[], None], mend: Callable[[], None], a
     """One fault of so many seconds, from a live source to a live source."""
     time.sleep(LIVE_S)
     health, before = reader.source.health, reader.source.health.reconnects
-    stalled_s = float("nan")
-
-    def watch(until: Callable[[], bool]) -> None:
-        nonlocal stalled_s
-        while not until():
-            if stalled_s != stalled_s and health.state == "stalled":
-                stalled_s = time.monotonic() - begin
-            time.sleep(0.001)
-
+    stalled_s = math.nan
     begin = time.monotonic()
     harm()
-    watch(lambda: time.monotonic() - begin >= away_s)
+    while time.monotonic() - begin < away_s:
+        if math.isnan(stalled_s) and health.state == "stalled":
+            stalled_s = time.monotonic() - begin
+        time.sleep(0.001)
     mend()
     back = time.monotonic()
-    watch(lambda: health.reconnects > before or time.monotonic() - back > LONGEST_S)
     return Fault(back - begin, stalled_s, reader.await_frame(before + 1) - back)
 
 

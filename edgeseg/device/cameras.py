@@ -82,7 +82,8 @@ def refuse_unusable(device: Path, root: Path = Path("/")) -> None:
         raise _refusal(device, error, root) from error
     try:
         if not _node_captures(handle):
-            raise SourceLost(f"{device} gives no pictures: {_told_name(device, root)}.", hint=_found(root))
+            name = _name_of(device, root)
+            raise SourceLost(f"{device}{f' of {name}' if name else ''} gives no pictures.", hint=_found(root))
         # Many may open a camera, one may have its buffers: to ask for none of them tells, and changes nothing.
         fcntl.ioctl(handle, REQUEST_BUFFERS, BUFFERS.pack(0, CAPTURE_TYPE, MAPPED_MEMORY, 0, 0))
     except OSError as error:
@@ -92,7 +93,7 @@ def refuse_unusable(device: Path, root: Path = Path("/")) -> None:
             raise SourceLost(f"{device} is no camera.", hint=_found(root)) from error
     finally:
         os.close(handle)
-    port = _port(_told_name(device, root))
+    port = _port(_name_of(device, root))
     if port is not None:
         raise SourceLost(f"{device} is the raw end of the board's camera port.", hint=f"Its pictures come by {port}.")
 
@@ -130,8 +131,8 @@ def _found(root: Path) -> str:
     return f"Cameras found: {told}." if told else "No camera was found. Is it plugged in? Try: v4l2-ctl --list-devices"
 
 
-def _told_name(device: Path, root: Path) -> str:
-    return _read(root / "sys/class/video4linux" / device.resolve().name / "name") or "it has no capture function"
+def _name_of(device: Path, root: Path) -> str:
+    return _read(root / "sys/class/video4linux" / device.resolve().name / "name")
 
 
 def _port(name: str) -> str | None:

@@ -16,21 +16,19 @@ __all__ = ["FPS", "FRAMES", "record"]
 
 #: Frames of one video, and how many of them make a second of it. It is recorded as fast as it can be.
 FRAMES, FPS = 35, 10
-SIZE_HW = (96, 128)
+PICTURES = street(FRAMES, (96, 128))
 
 
 def record(folder: Path) -> None:
     """Write videos to one name, one after the other; their areas, class maps, pictures and screenshots beside them."""
-    frames = street(30, SIZE_HW)
-    maps = [frame[..., 1] // 64 for frame in frames]
     with contextlib.closing(AreaLines(folder / "areas.jsonl", LABELS)) as areas:
         pictures = ClassMapFolder(folder / "maps", LABELS), NumberedImages(folder / "pictures" / "%i.png")
         while True:
             with contextlib.closing(VideoSink(folder / "out.mp4", FPS, by_capture_time=True)) as video:
                 for number in range(FRAMES):
-                    given = segmented(
-                        frames[number % 30], number, class_map=maps[number % 30], captured_ns=number * 10**9 // FPS
-                    )
+                    picture = PICTURES[number]
+                    class_map, time_ns = picture[..., 1] // 64, number * 10**9 // FPS
+                    given = segmented(picture, number, class_map=class_map, captured_ns=time_ns)
                     for sink in (video, *pictures, areas):
                         sink.write(given)
                     if number % 10 == 0:

@@ -40,13 +40,13 @@ def test_a_hundred_kills_break_no_file_and_lose_no_recording(tmp_path: Path, mon
         pictures = look_at_pictures(tmp_path)
         whole += is_whole(tmp_path / "out.mp4")
         written, played = frames_written(tmp_path / "areas.jsonl"), frames_in(tmp_path / "out.recording.mp4")
-        if played is not None:
+        if played is not None and written < FRAMES:
             lost.append(written - played)
     assert len(lost) > KILLS / 2 and whole and pictures > FRAMES, "the kills hit recordings"
     assert max(lost) <= 2 * FPS, "no more than two seconds are ever lost"
     assert sum(frames <= FPS + 1 for frames in lost) >= 0.9 * len(lost), "and mostly no more than one"
     kept = list(tmp_path.glob("out.cut-off-*.mp4"))
-    assert len(kept) > KILLS / 2 and sum(bool(frames_in(path)) for path in kept) > len(kept) / 2
+    assert len(kept) > KILLS / 4 and sum(bool(frames_in(path)) for path in kept) >= 0.9 * len(kept)
 
 
 def look_at_pictures(folder: Path) -> int:
@@ -79,7 +79,7 @@ def frames_in(path: Path) -> int | None:
 
 
 def frames_written(path: Path) -> int:
-    """How many frames of the last video have a line. All lines but the last one must be whole."""
+    """How many frames of the last video have a line; all of them where the next has none yet. Lines must be whole."""
     if not path.exists():
         return 0
     lines = path.read_bytes().split(b"\n")[:-1]

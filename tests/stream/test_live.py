@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgeseg.stream.live import LiveSource, Patience
 from edgeseg.stream.mailbox import Letter, Mailbox
 from edgeseg.stream.source import Captured
 from edgeseg.stream.sources.synthetic import SyntheticSource
+from edgeseg.stream.worker import _looked_at, _Stillness
 
 SMALL = "synthetic://?width=64&height=48"
 QUICK = Patience(stall_s=1.0, pause_s=0.05, longest_pause_s=0.1)
@@ -77,15 +79,76 @@ def test_who_reads_slowly_gets_the_newest(opened: list[LiveSource]) -> None:
     assert time.monotonic_ns() - captured.captured_ns < 0.2e9
 
 
-def test_a_frame_stays_whole_until_the_next_is_read(opened: list[LiveSource]) -> None:
+def test_frames_stay_whole_until_five_more_were_read(opened: list[LiveSource]) -> None:
     source = LiveSource(f"{SMALL}&fps=200")
     opened.append(source)
-    for _ in range(5):
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+    for _ in range(20):
         captured = read(source)
         assert captured.pixels is not None
-        before = captured.pixels.copy()
-        time.sleep(0.05)
-        assert np.array_equal(captured.pixels, before)
+        held = [*held, (captured.pixels, captured.pixels.copy())][-5:]
+        time.sleep(0.02)
+        assert all(np.array_equal(pixels, copy) for pixels, copy in held)
+
+
+def test_a_frame_that_is_given_back_makes_room_and_the_others_stay_whole(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=200")
+    opened.append(source)
+    first = read(source)
+    assert first.pixels is not None
+    kept, before, last = first.pixels, first.pixels.copy(), None
+    for _ in range(20):
+        captured = source.read(last)
+        assert captured is not None and captured.pixels is not None
+        last = captured.pixels
+        time.sleep(0.01)
+        assert np.array_equal(kept, before), "it was never given back"
+
+
+def test_the_address_is_not_on_the_command_line_of_its_process(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=20")
+    opened.append(source)
+    assert b"synthetic" not in Path(f"/proc/{child_of(source)}/cmdline").read_bytes()
+
+
+def test_no_frame_is_lost_between_opening_and_the_first_reading(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=50&frames=50")
+    opened.append(source)
+    time.sleep(0.3)
+    assert read(source).sequence == 0
+
+
+def test_a_picture_that_stands_still_is_called_frozen(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=50&freeze_at=10&frames=60", patience=Patience(frozen_s=0.3))
+    opened.append(source)
+    frozen = []
+    while (captured := source.read()) is not None:
+        frozen.append((captured.sequence, source.health.frozen))
+    assert not any(is_frozen for sequence, is_frozen in frozen if sequence <= 20)
+    assert frozen[-1] == (59, True) and source.health.state == "live"
+
+
+def test_a_camera_that_is_not_there_yet_is_waited_for_when_that_is_asked_for(opened: list[LiveSource]) -> None:
+    source = LiveSource("/dev/video99", patience=Patience(wait=True, pause_s=0.05, longest_pause_s=0.1))
+    opened.append(source)
+    threading.Timer(2.0, source.stop).start()
+    assert source.health.state == "connecting" and source.read() is None
+    assert source.health.state == "connecting" and "/dev/video99" in source.health.reason
+    assert source.health.beats >= 2 and source.health.reconnects == 0
+
+
+@pytest.mark.parametrize(
+    ("pixels", "usable"),
+    [
+        pytest.param(np.full((48, 64, 3), 16, np.uint8), False, id="all of one colour, as before the sensor is ready"),
+        pytest.param(np.zeros((0, 0, 3), np.uint8), False, id="nothing"),
+        pytest.param(None, False, id="damaged"),
+        pytest.param(np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3), True, id="a picture"),
+    ],
+)
+def test_a_picture_of_nothing_is_given_to_nobody(pixels: np.ndarray | None, usable: bool) -> None:
+    captured = Captured(pixels, 0, 0, "frame", "camera")
+    assert (_looked_at(captured, _Stillness(5.0))[0] is not None) == usable
 
 
 @pytest.mark.slow
@@ -201,14 +264,21 @@ def test_a_writer_never_touches_what_is_held_or_newest() -> None:
     writer, reader = Mailbox(handle), Mailbox(handle)
     os.close(handle)
     assert reader.take() is None
-    for sequence in range(50):
+    held: list[Letter] = []
+    for sequence in range(100):
         slot = writer.free_slot()
         room = writer.room(slot, (2, 3, 3))
         room[...] = sequence
-        writer.leave(slot, Letter(room, sequence, sequence, "read"))
+        writer.leave(slot, Letter(room, sequence, sequence, "sensor"))
         if sequence % 3 == 0:
             letter = reader.take()
-            assert letter is not None and letter.pixels is not None
-            assert letter.sequence == sequence and (letter.pixels == sequence).all()
-            held = letter
-        assert held.pixels is not None and (held.pixels == held.sequence).all()
+            assert letter is not None and letter.sequence == sequence and letter.clock == "sensor"
+            assert reader.take() is None, "it was taken already"
+            held.append(letter)
+            if len(held) == 4:
+                returned = held.pop(2)
+                assert returned.pixels is not None
+                reader.give_back(returned.pixels)
+        for letter in held:
+            assert letter.pixels is not None and (letter.pixels == letter.sequence).all()
+    assert len(held) == 3

@@ -259,11 +259,11 @@ def test_a_second_process_is_told_that_a_video_is_being_recorded(tmp_path: Path)
 def test_what_a_killed_process_left_is_kept_under_a_name_of_its_own(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for content in (b"first", b"second"):
+    for content in (b"first" * 500, b"a header", b"second" * 500):
         (tmp_path / "out.recording.mp4").write_bytes(content)
         give(VideoSink(tmp_path / "out.mp4", 25), street(2))
     assert names_in(tmp_path) == ["out.cut-off-1.mp4", "out.cut-off-2.mp4", "out.mp4"]
-    assert (tmp_path / "out.cut-off-2.mp4").read_bytes() == b"second"
+    assert (tmp_path / "out.cut-off-2.mp4").read_bytes() == b"second" * 500
     assert "out.cut-off-1.mp4" in caplog.text and len(frames_of(tmp_path / "out.mp4")) == 2
 
 

@@ -42,13 +42,9 @@ class HardFrames(Sink):
     """Keeps the frames of the lowest mean margin as PNG, whole and as the camera gave them.
 
     Names begin with the margin, so that the hardest come first. What lies in the folder from earlier runs competes
-    with what comes; files of other names are left alone. Frames are encoded by a thread of its own.
-
-    Attributes:
-        wants_margin: The session has to be opened for logits.
+    with what comes; files of other names are left alone. Frames are encoded by a thread of its own. The session has to
+    be one for logits.
     """
-
-    wants_margin = True
 
     def __init__(self, folder: Path, count: int, fps: float = 0.0) -> None:
         """Make the folder and see what lies there.

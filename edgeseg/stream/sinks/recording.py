@@ -15,6 +15,9 @@ __all__ = ["Recording"]
 
 logger = logging.getLogger(__name__)
 
+#: A file of fewer bytes is a header without a picture.
+SMALLEST = 1024
+
 
 class Recording:
     """A file that takes its place once it is finished.
@@ -28,7 +31,7 @@ class Recording:
     """
 
     def __init__(self, path: Path) -> None:
-        """Make the empty file.
+        """Make the file, without anything in it that counts.
 
         Raises:
             EdgesegError: Another process is recording to `path`.
@@ -40,10 +43,10 @@ class Recording:
         while True:
             self._lock = _locked(self.part, path)
             size = _size_if_still_there(self.part, self._lock)
-            if size == 0:
-                return
             if size is None:
                 os.close(self._lock)
+            elif size < SMALLEST:
+                return
             else:
                 self.cut_off("was left by a process that was killed or lost its power")
 
