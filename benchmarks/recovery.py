@@ -1,6 +1,6 @@
 """How fast a network camera is back after it failed: a real RTSP server is killed and restarted, and made to hang.
 
-    python benchmarks/recovery.py -o benchmarks/records/2026-11-23-amd-epyc/recovery.json [--kills 20] [--hangs 5]
+    python benchmarks/recovery.py -o benchmarks/records/2026-11-23-amd-epyc-avx2/recovery.json [--kills 20] [--hangs 5]
 
 Times are seconds: from the fault until the source calls itself stalled, and from the server's return until the first
 new frame was read. The source is as patient as `edgeseg run` has it by default. It needs GStreamer's RTSP server.

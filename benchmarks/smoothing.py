@@ -1,6 +1,6 @@
 """What smoothing over time does to flicker and to accuracy, and what `--unknown` leaves out.
 
-    python benchmarks/smoothing.py ENGINE -o benchmarks/records/2026-11-23-amd-epyc/smoothing.json
+    python benchmarks/smoothing.py ENGINE -o benchmarks/records/2026-11-23-amd-epyc-avx2/smoothing.json
 
 ENGINE is an INT8 engine of the default model. It and the float network are scored on CamVid's validation frames, which
 are one drive, and on the demo video, which has no labels: there it tells how many pixels keep the class that the engine

@@ -1,10 +1,10 @@
 """What the stream adds to an engine: FPS and frame age beside those of the bare engine, measured in turns in one run.
 
-    python benchmarks/stream.py -o benchmarks/records/2026-11-23-amd-epyc/stream.json [--engine NAME] [--rounds 3]
+    python benchmarks/stream.py -o benchmarks/records/2026-11-23-amd-epyc-avx2/stream.json [--engine NAME] [--rounds 3]
 
-Each round times the bare engine (a frame in its buffer, submit, result), then `edgeseg run` on a camera of 640x480 at 30
-frames a second, on frames as fast as they are read, from the demo video to an overlay video, and on a camera four times
-faster than the engine. Figures are medians over the rounds, ratios of figures of one round.
+Each round times the bare engine (a frame in its buffer, submit, result), then `edgeseg run` on a camera of 640x480 at
+30 frames a second, on frames as fast as they are read, from the demo video to an overlay video, and on a camera four
+times faster than the engine. Figures are medians over the rounds, ratios of figures of one round.
 """
 
 from __future__ import annotations

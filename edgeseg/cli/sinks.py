@@ -55,7 +55,7 @@ def open_sinks(
             sinks.append(_open(word, source, card, at))
             stack.callback(sinks[-1].close)
         if hard is not None:
-            sinks.append(HardFrames(HARD_FRAMES, hard))
+            sinks.append(HardFrames(HARD_FRAMES, hard, 0.0 if source.live else source.fps))
         stack.pop_all()
     return sinks
 

@@ -13,7 +13,7 @@ from edgeseg.card import Card
 from edgeseg.data.resize import restore_class_map
 from edgeseg.evaluate.confusion import ConfusionMatrix
 from edgeseg.evaluate.flicker import Flicker
-from edgeseg.evaluate.sessions import _answers, evaluate_answer
+from edgeseg.evaluate.sessions import answers, evaluate_answer
 
 __all__ = ["SequenceScore", "Treatment", "evaluate_sequence"]
 
@@ -66,7 +66,7 @@ def evaluate_sequence(
     Raises:
         UsageError: A label is no class of the session's card.
     """
-    for (frame, label), class_map in _answers(session, frames, lambda pair: pair[0]):
+    for (frame, label), class_map in answers(session, frames, lambda pair: pair[0]):
         for score in scores:
             score.update(class_map, frame, label)
         yield label

@@ -18,6 +18,7 @@ from edgeseg.evaluate.confusion import ConfusionMatrix
 from edgeseg.labels import VOID
 
 __all__ = [
+    "answers",
     "class_maps",
     "confident_pixels",
     "evaluate_answer",
@@ -48,7 +49,7 @@ def evaluate_frames(session: Session, frames: Iterable[tuple[UInt8, UInt8]]) -> 
     Raises:
         UsageError: A label is no class of the session's card.
     """
-    for (_, label), answer in _answers(session, frames, lambda pair: pair[0]):
+    for (_, label), answer in answers(session, frames, lambda pair: pair[0]):
         yield evaluate_answer(answer, label, session.card)
 
 
@@ -102,7 +103,7 @@ def measure_agreement(reference: Session, logits: Session, other: Session, frame
 def _restored(session: Session, frames: Iterable[UInt8]) -> Iterator[UInt8]:
     """The class map of each frame at the frame's size, 255 where the network never saw it."""
     resize = session.card.preprocess.resize
-    for frame, answer in _answers(session, frames, lambda frame: frame):
+    for frame, answer in answers(session, frames, lambda frame: frame):
         yield restore_class_map(answer, (frame.shape[0], frame.shape[1]), resize)
 
 
@@ -124,7 +125,7 @@ def class_maps(session: Session, frames: Iterable[UInt8]) -> Iterator[UInt8]:
         `(h, w)` uint8, safe to keep.
     """
     resize = session.card.preprocess.resize
-    for frame, answer in _answers(session, frames, lambda frame: frame):
+    for frame, answer in answers(session, frames, lambda frame: frame):
         window = shown_window((frame.shape[0], frame.shape[1]), (answer.shape[0], answer.shape[1]), resize)
         yield window.of(answer)
 
@@ -146,7 +147,7 @@ def _margins(session: Session, frames: Iterable[UInt8]) -> Iterator[tuple[UInt8,
     """Each frame with its confidence margin at the network's size."""
     card = session.card
     size_hw = (session.input_buffer().shape[1], session.input_buffer().shape[2])
-    for frame, logits in _answers(session, frames, lambda frame: frame):
+    for frame, logits in answers(session, frames, lambda frame: frame):
         yield (
             frame,
             confidence_margin(
@@ -155,7 +156,7 @@ def _margins(session: Session, frames: Iterable[UInt8]) -> Iterator[tuple[UInt8,
         )
 
 
-def _answers(session: Session, items: Iterable[T], frame_of: Callable[[T], UInt8]) -> Iterator[tuple[T, Any]]:
+def answers(session: Session, items: Iterable[T], frame_of: Callable[[T], UInt8]) -> Iterator[tuple[T, Any]]:
     """Each item with the answer to its frame: `(h, w)` class map or `(C, h, w)` logits."""
     source = iter(items)
     while group := list(islice(source, len(session.input_buffer()))):

@@ -41,7 +41,7 @@ class Outputs:
         sinks: Closed by `close`. One that fails is closed at once, and named in the report.
         meter: For counts and times.
         options: What is asked for.
-        hud: Whether pictures tell state, FPS and frame age.
+        live: The frames come by the clock.
         on_frame: Called with each frame after the sinks.
     """
 
@@ -52,13 +52,14 @@ class Outputs:
         meter: Meter,
         options: StreamOptions,
         *,
-        hud: bool,
+        live: bool,
         on_frame: Callable[[Segmented], None] | None,
     ) -> None:
         self._card, self._sinks, self._meter = card, list(sinks), meter
-        self._live = list(sinks)
+        self._working = list(sinks)
         self._overlay = Overlay(LabelSet(card.classes, card.palette), options.opacity)
-        self._hud = Hud() if hud else None
+        self._hud = Hud() if (live if options.hud is None else options.hud) else None
+        self._live = live
         self._options, self._on_frame = options, on_frame
         self._smoothings: dict[str, Smoothing] = {}
         self._confident: ConfidentAnswers | None = None
@@ -85,20 +86,20 @@ class Outputs:
         self._meter.answered(captured)
         segmented = Segmented(captured, answer.pixels, class_map, times, margin, self.report, self._draw)
         begin = time.perf_counter_ns()
-        for sink in tuple(self._live):
+        for sink in tuple(self._working):
             self._try(sink, partial(sink.write, segmented))
         ms = (time.perf_counter_ns() - begin) / 1e6 - times.get("draw", 0.0)
         self._meter.took("encode", ms)
         self._meter.was_shown(captured)
         if self._on_frame is not None:
             self._on_frame(segmented)
-        if self._sinks and not self._live and self._error is not None:
+        if self._sinks and not self._working and self._error is not None:
             raise self._error
 
     def idle(self) -> None:
         """Nothing new came: let the sinks show how the source is."""
         if self.renew_report():
-            for sink in tuple(self._live):
+            for sink in tuple(self._working):
                 self._try(sink, partial(sink.idle, self.report))
 
     def renew_report(self) -> bool:
@@ -120,9 +121,9 @@ class Outputs:
         Raises:
             EdgesegError, OSError: Every sink failed, the last of them now.
         """
-        for sink in tuple(self._live):
+        for sink in tuple(self._working):
             self._try(sink, sink.close)
-        if self._error is not None and not self._live:
+        if self._error is not None and not self._working:
             raise self._error
 
     def _try(self, sink: Sink, act: Callable[[], None]) -> None:
@@ -130,10 +131,10 @@ class Outputs:
             act()
         except (EdgesegError, OSError) as error:
             name = sink.output or type(sink).__name__
-            self._live.remove(sink)
+            self._working.remove(sink)
             self._error = error
             self._meter.failed[name] = str(error).splitlines()[0]
-            if self._live:
+            if self._working:
                 logger.error("%s is switched off: %s", name, error)
             with contextlib.suppress(EdgesegError, OSError):
                 sink.close()
@@ -145,10 +146,10 @@ class Outputs:
         roi, resize = self._options.roi, self._card.preprocess.resize
         window = roi.window(frame_hw) if roi is not None else Window(0, 0, *frame_hw)
         if self._options.smooth:
-            name = answer.captured.source
+            name, at_ns = answer.captured.source, answer.captured.captured_ns if self._live else None
             if name not in self._smoothings:
                 self._smoothings[name] = Smoothing(self._options.smooth, resize)
-            small = self._smoothings[name].update(small, window.of(answer.pixels), answer.captured.captured_ns)
+            small = self._smoothings[name].update(small, window.of(answer.pixels), at_ns)
         if self._class_map.shape != frame_hw:
             self._class_map = np.full(frame_hw, VOID, np.uint8)
         restore_class_map(small, (window.height, window.width), resize, window.of(self._class_map))

@@ -71,8 +71,7 @@ def run_stream(
     """
     meter = Meter(source)
     answers: Slot[Answer] = Slot(keeps_all=not source.live)
-    hud = source.live if options.hud is None else options.hud
-    outputs = Outputs(session.card, sinks, meter, options, hud=hud, on_frame=callbacks.on_frame)
+    outputs = Outputs(session.card, sinks, meter, options, live=source.live, on_frame=callbacks.on_frame)
     with contextlib.closing(outputs):
         inference = Inference(session, source, answers, meter, options)
         if stop():

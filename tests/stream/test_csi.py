@@ -115,6 +115,11 @@ def test_a_camera_that_fails_is_lost_and_the_known_cure_is_told(
 
 
 @pytest.mark.usefixtures("gstreamer")
+def test_a_camera_that_is_waited_for_can_be_stopped_from_outside() -> None:
+    one = CAMERA.replace("is-live", "num-buffers=1 is-live")
+    with CsiSource("csi://0?width=64&height=48", camera=f"{one} ! identity eos-after=-1 ! valve name=gate") as source:
+        source._pipeline.get_by_name("gate").set_property("drop", True)
+@pytest.mark.usefixtures("gstreamer")
 def test_nothing_is_left_of_cameras_that_were_closed_or_failed() -> None:
     counts = []
     for _ in range(5):

@@ -54,6 +54,8 @@ def test_a_frame_is_copied_into_the_room_that_is_given_and_its_request_goes_back
         captured = source.read(room)
         assert captured is not None and captured.pixels is room and room.any()
         assert library.released == 1
+        source.stop()
+        assert source.read() is None
     source.close()
     assert library.closed == 1
 

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import pytest
 
 from edgeseg.errors import SourceLost, UsageError
-from edgeseg.stream.source import Captured
 from edgeseg.stream.sources import v4l2
 from edgeseg.stream.sources.v4l2 import V4l2Source, lasting_address
 from tests.device.video import Kernel, add_node
@@ -190,7 +189,9 @@ def test_a_frame_is_read_into_the_room_that_is_given_where_it_fits(
 def test_damaged_frames_are_told_apart_and_counted(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in(Recorded(faults={1: "empty", 3: "fails"}), device, monkeypatch)
     with V4l2Source(f"v4l2://{device}?fps=30") as source:
-        frames: list[Captured] = [captured for _, captured in zip(range(5), source, strict=False)]
+        frames = [captured for captured in (source.read() for _ in range(5)) if captured is not None]
+        source.stop()
+        assert source.read() is None
     assert [captured.pixels is None for captured in frames] == [False, True, False, True, False]
     assert [captured.sequence for captured in frames] == [0, 1, 2, 3, 4]
 

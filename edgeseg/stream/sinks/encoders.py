@@ -30,11 +30,11 @@ UInt8 = npt.NDArray[np.uint8]
 
 #: Of all that OpenCV's wheels can write, this plays in most players: they hold no H.264 encoder.
 _FALLBACK = "mp4v"
-#: One thread: a second one makes a picture no sooner and costs a fifth more of the processor.
+#: A second thread costs processor time and makes a picture of a camera's size no sooner.
 _THREADS = 1
 _CODECS = {
     "libx264": {"preset": "ultrafast", "tune": "zerolatency"},
-    # Quality as libx264 gives it by default, since this one goes by a bit rate that suits small pictures alone.
+    # By default it keeps to a bit rate that suits small pictures alone.
     "mpeg4": {"qmin": "3", "qmax": "6", "b": "8M"},
 }
 #: Fragments while it grows, so that what lies on disk plays; a plain index once it is closed (FFmpeg 8).
@@ -200,7 +200,7 @@ class PyAvEncoder:
         return stream
 
     def _converted(self, picture: UInt8) -> UInt8:
-        """Brightness and colours in planes; by OpenCV, which takes a third of the time that FFmpeg takes."""
+        """Brightness and colours in planes; by OpenCV, in less than half of the time that FFmpeg takes."""
         if picture.shape != self._even.shape:
             cv2.copyMakeBorder(
                 picture, 0, picture.shape[0] % 2, 0, picture.shape[1] % 2, cv2.BORDER_REPLICATE, dst=self._even

@@ -96,6 +96,8 @@ class CsiSource(Source):
             SourceLost: The camera's pipeline failed or ended, or was silent for long.
         """
         sample, self._waiting = self._waiting or self._pull(), None
+        if self._stopped.is_set():
+            return None
         captured_ns, clock = self._captured(sample)
         index = self._number(sample.get_buffer())
         return Captured(self._copy(sample, out), index, captured_ns, f"{self.name}-{index:06d}", self.name, clock)
@@ -106,9 +108,11 @@ class CsiSource(Source):
         self._pipeline.set_state(self._gst.State.NULL)
 
     def _pull(self) -> Any:
-        """The newest sample, waited for in short turns, so that errors and Ctrl-C are seen."""
+        """The newest sample, waited for in short turns, so that errors and Ctrl-C are seen; None once it is stopped."""
         end = time.monotonic() + SILENT_S
         while time.monotonic() < end:
+            if self._stopped.is_set():
+                return None
             sample = self._newest.emit("try-pull-sample", int(LOOK_S * self._gst.SECOND))
             if sample is not None:
                 return sample

@@ -74,6 +74,8 @@ class PicameraSource(Source):
         Raises:
             SourceLost: The camera was silent for long, or libcamera gave it up.
         """
+        if self._stopped.is_set():
+            return None
         try:
             request = self._camera.capture_request(wait=SILENT_S)
         except (SilentError, RuntimeError) as error:

@@ -87,6 +87,8 @@ class V4l2Source(Source):
         Raises:
             SourceLost: The camera was unplugged, or gives damaged frames alone.
         """
+        if self._stopped.is_set():
+            return None
         fits = out is not None and self.frame_hw is not None and out.shape == (*self.frame_hw, 3)
         found, picture = self._capture.read(out if fits else None)
         pixels = frame_of(np.asarray(picture)) if found and picture is not None else None
@@ -118,7 +120,7 @@ class V4l2Source(Source):
                 f"{self._device} gave damaged frames alone for {DAMAGED_S:g} s.",
                 hint="Try another cable or port, a smaller size, or ?fourcc=YUYV",
             )
-        time.sleep(min(1 / self.fps, 0.1))  # A driver whose camera is gone fails at once, over and over.
+        self._stopped.wait(min(1 / self.fps, 0.1))  # A driver whose camera is gone fails at once, over and over.
 
 
 def lasting_address(uri: str) -> str:
