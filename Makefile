@@ -23,6 +23,7 @@ build: $(VENV)/.installed ## Install, build the gated INT8 engine of the default
 	@find "$(CURDIR)/engines/build" "$(CURDIR)/make-build" -type f | sort | sed 's/^/  /'
 
 test: lint ## Run ruff, mypy --strict and all quick tests
+	@tests/debian.sh
 	$(TEST_VENV)/bin/pytest -m "not slow" -n auto --dist loadfile
 	@cat .pytest_cache/d/rtx/builds.md 2>/dev/null || true
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-pythons
@@ -37,6 +38,7 @@ test-python%:
 	done; echo "Python $* is not on this machine: its tests are skipped."
 
 test-slow: $(TEST_VENV)/.installed ## Run the tests that take long
+	@tests/debian.sh browser
 	$(TEST_VENV)/bin/pytest -m slow
 
 test-aarch64: $(VENV)/.installed ## Install and build in an emulated aarch64 Debian, compare with this machine (root)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.data.uri import local_path, without_password
-from edgeseg.errors import SourceLost, UsageError
+from edgeseg.errors import EdgesegError, MissingDependency, SourceLost, UsageError
 from edgeseg.stream.camera_process import CameraProcess, Reading
 from edgeseg.stream.protocol import Ended, Failed, Frame, Message, Opened
 from edgeseg.stream.source import Captured, Source
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 #: Seconds between two looks at whether to stop.
 LOOK_S = 0.1
 #: What no waiting mends: an option that does not fit, a package that is not installed.
-HOPELESS = (2, 3)
+HOPELESS: dict[int, type[EdgesegError]] = {kind.exit_code: kind for kind in (UsageError, MissingDependency)}
 
 
 @dataclass(frozen=True)
@@ -170,10 +170,7 @@ class LiveSource(Source):
             self._process.kill()
         self.close()
         if isinstance(message, Failed):
-            error = UsageError if message.exit_code == UsageError.exit_code else SourceLost
-            raised = error(message.message, hint=message.hint)
-            raised.exit_code = message.exit_code
-            raise raised
+            raise HOPELESS.get(message.exit_code, SourceLost)(message.message, hint=message.hint)
         raise SourceLost(
             f"'{without_password(self._uri)}' did not open within {self._patience.open_s:g} s.",
             hint="Is it there, switched on, and free?",
@@ -207,9 +204,7 @@ class LiveSource(Source):
             return
         try:
             self._open()
-        except (SourceLost, UsageError) as error:
-            if error.exit_code in HOPELESS:
-                raise
+        except SourceLost as error:
             self._tries += 1
             health.reason = error.message
             logger.warning("%s It is opened again.", error.message)

@@ -283,11 +283,21 @@ def test_each_frame_of_a_video_has_its_time(by_capture_time: bool, expected_s: l
     assert [frame.time for frame in frames] == pytest.approx(expected_s, abs=1e-4)
 
 
-def test_a_video_is_h264_with_a_key_frame_each_second(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("missing", "codec"),
+    [
+        pytest.param("", "h264", id="H.264"),
+        pytest.param("libx264", "mpeg4", id="MPEG-4 where FFmpeg was built without libx264"),
+    ],
+)
+def test_a_video_has_a_key_frame_each_second(
+    missing: str, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     av = pytest.importorskip("av", reason="PyAV is not installed")
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {missing})
     give(VideoSink(tmp_path / "out.mp4", 10), street(25))
     with av.open(str(tmp_path / "out.mp4")) as container:
-        assert container.streams.video[0].codec_context.name == "h264"
+        assert container.streams.video[0].codec_context.name == codec
         frames = list(container.decode(video=0))
     assert [number for number, frame in enumerate(frames) if frame.key_frame] == [0, 10, 20]
 

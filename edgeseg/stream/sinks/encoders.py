@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import cv2
@@ -40,6 +42,7 @@ _CODECS = {
 #: Fragments while it grows, so that what lies on disk plays; a plain index once it is closed (FFmpeg 8).
 _MOVFLAGS = ("hybrid_fragmented+frag_keyframe", "frag_keyframe+empty_moov")
 _TICKS = 90_000
+_DISK_FULL = "Is the disk full?"
 _SECOND_NS = 10**9
 
 
@@ -110,7 +113,7 @@ class OpenCvEncoder:
         if arrived != self._frames:
             raise EdgesegError(
                 f"Of {self._frames} frames {arrived} could be written to {self._recording.path}.",
-                hint="Is the disk full?",
+                hint=_DISK_FULL,
             )
 
 
@@ -160,6 +163,8 @@ class PyAvEncoder:
         self._syncs.shutdown()
         with _told(self._recording), contextlib.closing(self._container):
             self._mux(None)
+        if not _ends_whole(self._recording.part):  # FFmpeg 7.0 tells no error in writing the end.
+            raise EdgesegError(f"The end of the video {self._recording.path} can't be written.", hint=_DISK_FULL)
 
     def _mux(self, frame: VideoFrame | None) -> None:
         for packet in self._stream.encode(frame):
@@ -195,7 +200,7 @@ class PyAvEncoder:
         context.height, context.width = self._even.shape[:2]
         context.pix_fmt, context.thread_count = "yuv420p", _THREADS
         context.time_base = stream.time_base = self._tick
-        context.gop_size = 10**6  # Key frames are asked for, by time.
+        context.gop_size = 600  # The most there is: key frames are asked for, by time.
         context.colorspace, context.color_range = 6, 1  # BT.601 in 16 to 235, as OpenCV converts.
         return stream
 
@@ -223,6 +228,22 @@ class PyAvEncoder:
             self._synced = self._syncs.submit(self._recording.sync)
 
 
+def _ends_whole(path: Path) -> bool:
+    """Whether the boxes that an MP4 file is made of end where the file does."""
+    size, end = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while end < size:
+            file.seek(end)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:
+                length = int.from_bytes(head[8:], "big")
+            if length < 8:
+                return False
+            end += length
+    return end == size > 0
+
+
 @contextlib.contextmanager
 def _told(recording: Recording) -> Iterator[None]:
     """Turn FFmpeg's errors into one that says what could not be written."""
@@ -231,6 +252,5 @@ def _told(recording: Recording) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        raise EdgesegError(
-            f"The video {recording.path} can't be written on: {error.strerror}.", hint="Is the disk full?"
-        ) from error
+        hint = _DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) else ""
+        raise EdgesegError(f"The video {recording.path} can't be written on: {error.strerror}.", hint=hint) from error

@@ -15,7 +15,7 @@ __all__ = ["Number", "Rate", "Side", "camera_number", "monotonic_ns", "parse_cam
 
 Options = TypeVar("Options", bound=msgspec.Struct)
 Side = Annotated[int, msgspec.Meta(ge=16, le=8192)]
-Rate = Annotated[float, msgspec.Meta(gt=0, le=1000)]
+Rate = Annotated[float, msgspec.Meta(ge=0.1, le=1000)]
 Number = Annotated[int, msgspec.Meta(ge=0)]
 #: A time of capture is believed that lies at most so many nanoseconds back.
 BELIEVED_NS = 10_000_000_000

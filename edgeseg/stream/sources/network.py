@@ -190,11 +190,11 @@ def _options(uri: str) -> dict[str, str]:
         "rtsp_transport": "tcp",
         "allowed_media_types": "video",
         "protocol_whitelist": PROTOCOLS[split_scheme(uri)[0]],
-        # Half a second is enough to know the size. Packets of that time are kept: with `nobuffer` they are thrown away,
+        # Half a second and three frames are enough to know size and rate. Packets of that time are kept: with `nobuffer` they are thrown away,
         # the key frame among them, and the first picture waits for the next.
         "analyzeduration": "500000",
         "probesize": "1000000",
-        "fpsprobesize": "0",
+        "fpsprobesize": "3",
         "use_wallclock_as_timestamps": "1",
     }
 

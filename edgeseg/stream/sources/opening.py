@@ -7,7 +7,8 @@ from typing import Literal
 
 from edgeseg.stream.live import LiveSource, Patience, Reading
 from edgeseg.stream.source import Source
-from edgeseg.stream.sources.table import is_network, keeps_time, open_here
+from edgeseg.stream.sources.table import camera_kind, is_network, keeps_time, open_here
+from edgeseg.stream.sources.v4l2 import lasting_address
 
 __all__ = ["open_source", "patience_with"]
 
@@ -47,6 +48,8 @@ def open_source(
         SourceLost: There is nothing at the address, or it can't be decoded.
         MissingDependency: The package or library that it needs is not there.
     """
+    if camera_kind(uri) == "v4l2":
+        uri = lasting_address(uri)
     live = keeps_time(uri)
     if not live and policy != "latest":
         return open_here(uri, loop=loop)
