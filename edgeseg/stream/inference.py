@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -181,18 +180,20 @@ class Inference(threading.Thread):
 
 
 class Skipper:
-    """Leaves out frames, evenly, so that no more than some are inferred in a second."""
+    """Leaves out frames, evenly, so that of each source no more than some are inferred in a second."""
 
     def __init__(self, source: Source, target_fps: float | None) -> None:
         self._fps = 0.0 if source.live else source.fps
         self._period = 1 / target_fps if target_fps else 0.0
-        self._due = -math.inf
+        self._due: dict[str, float] = {}
 
     def skips(self, captured: Captured) -> bool:
         """Whether a frame comes before its time: by its place in a file, by its capture else."""
+        if not self._period:
+            return False
         now = captured.sequence / self._fps if self._fps else captured.captured_ns / 1e9
-        if now < self._due - 0.1 * self._period:
+        due = self._due.get(captured.source, now)
+        if now < due - 0.1 * self._period:
             return True
-        late = now - 0.5 * self._period
-        self._due = (now if self._due == -math.inf else max(self._due, late)) + self._period
+        self._due[captured.source] = max(due, now - 0.5 * self._period) + self._period
         return False

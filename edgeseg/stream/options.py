@@ -18,7 +18,7 @@ class StreamOptions:
         opacity: Of the overlay's colours, 0 to 1.
         hud: Whether overlays tell state, FPS and frame age; None is for live sources alone.
         roi: What of each frame is segmented; the rest is 255. None is all.
-        target_fps: At most so many frames a second are inferred; others are left out, as evenly as they come.
+        target_fps: Of each source at most so many frames a second are inferred; others are left out evenly.
         smooth: Strength of the temporal smoothing, 0 to 1; see `Smoothing`.
         unknown: Pixels whose best class has less confidence than this, 0 to 1, are 255; needs a session for logits.
         limit: At most so many frames are inferred; None is all.

@@ -14,9 +14,10 @@ sys.path.append("/usr/lib/python3/dist-packages")
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 
-from gi.repository import GLib, Gst, GstRtspServer
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer
 
 PATH = "/street"
 ROLE = "viewer"
@@ -43,7 +44,7 @@ def demand_password(
         permissions.add_permission_for_role(ROLE, right, True)
     factory.set_permissions(permissions)
     auth = GstRtspServer.RTSPAuth()
-    auth.set_supported_methods(2)
+    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
     auth.add_digest(user, password, token)
     server.set_auth(auth)
 

@@ -102,8 +102,10 @@ def guarded(python: str) -> Iterator[str]:
 class Server(http.server.ThreadingHTTPServer):
     """Pages by their path, from functions."""
 
+    daemon_threads = False  # Their ends are waited for.
+
     def __init__(self, pages: dict[str, Page]) -> None:
-        self.pages, self.over = pages, threading.Event()
+        self.pages = pages
         super().__init__(("127.0.0.1", 0), Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -131,7 +133,6 @@ def serving(**pages: Page) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
-            server.over.set()
             server.shutdown()
             thread.join()
 
@@ -215,6 +216,7 @@ def guarded_page(page: Page, user: str) -> Page:
 
 def held() -> tuple[list[str], list[str]]:
     """What the descriptors of this process lead to, and its threads and children."""
+    gc.collect()  # Tracebacks hold frames, and these the memory that their pixels lie in.
     handles = []
     for path in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # That by which the folder was read.
@@ -234,7 +236,7 @@ def test_frames_of_an_rtsp_camera_arrive_and_move(guarded: str) -> None:
         assert (source.name, source.frame_hw, source.fps) == ("127.0.0.1-street", (240, 320), 15)
         assert (source.live, source.total, source.place) == (True, None, None)
         out = np.empty((240, 320, 3), np.uint8)
-        pictures, times = [], []
+        pictures, times, ages = [], [], []
         for number in range(7, 15):
             captured = read(source, out)
             assert captured.pixels is out
@@ -242,15 +244,10 @@ def test_frames_of_an_rtsp_camera_arrive_and_move(guarded: str) -> None:
             assert captured.name == f"127.0.0.1-street-{number:06d}"
             pictures.append(out.copy())
             times.append(captured.captured_ns)
+            ages.append(time.monotonic_ns() - captured.captured_ns)
     assert min(np.abs(a.astype(int) - b).mean() for a, b in itertools.pairwise(pictures)) > 1, "the pattern moves"
-    assert min(np.diff(times)) > 0 and times[-1] < time.monotonic_ns()
-
-
-def test_a_frame_is_as_old_as_its_first_part(guarded: str) -> None:
-    """FFmpeg gives a frame when the next begins: it is older than one frame's time by then, and must say so."""
-    with NetworkSource(f"rtsp://admin:p%40s%2Fs@{guarded}") as source:
-        ages = [-read(source).captured_ns + time.monotonic_ns() for _ in range(12)]
-    assert 0.9e9 / 15 < np.median(ages[6:]) < 30e9
+    assert min(np.diff(times)) > 0
+    assert np.median(ages) > 0.9e9 / 15, "a frame is as old as its first part, and given when the next begins"
 
 
 @pytest.mark.parametrize(
@@ -348,8 +345,9 @@ def reset(connection: socket.socket) -> None:
     ],
 )
 def test_a_port_that_is_no_cameras_is_told(scheme: str, talk: Talk, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (network, network_errors):
-        monkeypatch.setattr(module, "ANSWER_S", 0.3)
+    if talk is listen_and_say_nothing:
+        for module in (network, network_errors):
+            monkeypatch.setattr(module, "ANSWER_S", 0.3)
     with talking(talk) as port, pytest.raises(SourceLost) as caught:
         NetworkSource(f"{scheme}://127.0.0.1:{port}/street")
     assert said in caught.value.message
@@ -437,6 +435,8 @@ def test_frames_of_another_size_pass() -> None:
     with serving(video=series(bodies)) as address, NetworkSource(f"{address}/video") as source:
         out = np.empty((120, 160, 3), np.uint8)
         found = [read(source, out).pixels for _ in range(4)]
+        source.stop()
+        assert source.read() is None
     assert [pixels is out for pixels in found] == [True, True, False, False]
     assert found[3] is not None and found[3].shape == (61, 83, 3)
     assert np.abs(found[3].astype(int) - picture(3, (61, 83))).mean() < 6, "no line is displaced"
@@ -500,7 +500,7 @@ def test_a_recording_is_played_at_its_own_pace_and_ends(tmp_path: Path) -> None:
 def test_nothing_is_left_when_it_is_closed(guarded: str) -> None:
     address = f"rtsp://admin:p%40s%2Fs@{guarded}"
     before = held()
-    for _ in range(3):
+    for _ in range(2):
         source = NetworkSource(address)
         read(source)
         source.close()
@@ -585,6 +585,5 @@ def test_a_camera_that_fails_comes_back(harm: Callable[[RtspServer], None], stal
         assert captured.pixels is not None and captured.pixels.shape == (240, 320, 3)
         assert captured.sequence > last
         assert (source.health.state, source.health.stalls) == ("live", stalls)
-    del captured  # Its pixels hold the memory that they lie in; so do tracebacks until they are collected.
-    gc.collect()
+    del captured
     assert held() == before, "descriptors, threads and children"

@@ -51,7 +51,8 @@ class PerSource(Sink):
     def close(self) -> None:
         """See `Sink.close`. All are closed, also where one fails."""
         errors = []
-        for sink in self._sinks.values():
+        sinks, self._sinks = self._sinks, {}
+        for sink in sinks.values():
             try:
                 sink.close()
             except (EdgesegError, OSError) as error:

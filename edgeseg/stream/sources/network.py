@@ -63,11 +63,11 @@ class NetworkSource(Source):
         self._next = first
         self._damaged = 0
         self._whole = False
-        begin = time.monotonic()
+        self._begin_ns = time.monotonic_ns()
         try:
             self._container = av.open(_quoted(uri), options=_options(uri), timeout=(ANSWER_S, SILENCE_S))
         except av.FFmpegError as error:
-            raise refusal(error, uri, time.monotonic() - begin) from None
+            raise refusal(error, uri, (time.monotonic_ns() - self._begin_ns) / 1e9) from None
         if not self._container.streams.video:
             self._container.close()
             raise SourceLost(
@@ -98,19 +98,21 @@ class NetworkSource(Source):
         self._tick_s = float(time_base) if time_base and time_base <= 1e-3 else math.nan
 
     def read(self, out: UInt8 | None = None) -> Captured | None:
-        """See `Source.read`. Damaged frames have no pixels.
+        """See `Source.read`. Damaged frames have no pixels. While it waits for a packet it does not see `stop`.
 
         Raises:
             SourceLost: The stream ended or broke off, or holds nothing but damaged frames.
         """
         import av
 
+        if self._stopped.is_set():
+            return None
         try:
             found = next(self._frames, None)
         except av.FFmpegError as error:
             raise SourceLost(f"'{self.name}' broke off: {break_reason(error)}.") from None
         if found is None:
-            if self._recorded:
+            if self._recorded or self._stopped.is_set():
                 return None
             raise SourceLost(f"'{self.name}' broke off: the camera ended the stream.")
         frame, captured_ns = found
@@ -144,18 +146,17 @@ class NetworkSource(Source):
                 continue
             for frame in frames:
                 if self._recorded:
-                    time.sleep(max(0.0, begin + count / self.fps - time.monotonic()))
+                    self._stopped.wait(max(0.0, begin + count / self.fps - time.monotonic()))
                     count, arrived_ns = count + 1, time.monotonic_ns()
-                self._whole = True
-                damaged = packet.is_corrupt or frame.is_corrupt
-                yield None if damaged else frame, self._first_part_ns(frame, arrived_ns)
+                captured_ns, self._whole = self._first_part_ns(frame, arrived_ns), True
+                yield None if packet.is_corrupt or frame.is_corrupt else frame, captured_ns
 
     def _first_part_ns(self, frame: av.VideoFrame, arrived_ns: int) -> int:
         """When the first part of a frame arrived, which FFmpeg notes in place of the camera's own time."""
         if self._recorded or math.isnan(self._tick_s):
             return arrived_ns
-        if frame.pts is None:  # The first has no time; it was held back until the second was there.
-            return arrived_ns - int(2e9 / self.fps)
+        if frame.pts is None:  # That of the first is lost; it came while the stream was opened.
+            return arrived_ns if self._whole else self._begin_ns
         age_ns = time.time_ns() - int(frame.pts * self._tick_s * 1e9)
         noted_ns = time.monotonic_ns() - age_ns
         # A clock that was set meanwhile gives nonsense.
@@ -190,8 +191,8 @@ def _options(uri: str) -> dict[str, str]:
         "rtsp_transport": "tcp",
         "allowed_media_types": "video",
         "protocol_whitelist": PROTOCOLS[split_scheme(uri)[0]],
-        # Half a second and three frames are enough to know size and rate. Packets of that time are kept: with `nobuffer` they are thrown away,
-        # the key frame among them, and the first picture waits for the next.
+        # Half a second and three frames are enough to know size and rate. What comes meanwhile is kept: with `nobuffer`
+        # it is thrown away, the key frame too, and the first picture waits for the next.
         "analyzeduration": "500000",
         "probesize": "1000000",
         "fpsprobesize": "3",

@@ -108,7 +108,7 @@ def refusal(error: FFmpegError, uri: str, seconds: float) -> SourceLost:
     kind = type(error).__name__
     if kind == "HTTPUnauthorizedError" and "***" not in shown:
         kind = "no user"
-    elif kind in VAGUE and seconds > ANSWER_S - 0.2:
+    elif kind in VAGUE and seconds > 0.9 * ANSWER_S:
         kind = "silent"
     elif kind == "OSError" and not _is_known(place.host):
         kind = "unknown host"
