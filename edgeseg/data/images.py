@@ -17,8 +17,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".ti
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files below `folder`, sorted by their path."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    """The image files below `folder`, sorted by their path; those with hidden names are somebody's half-written ones."""
+    found = (p for p in folder.rglob("[!.]*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    return sorted(found)
 
 
 def frame_files(folder: Path) -> list[Path]:

@@ -47,6 +47,11 @@ def test_names_keep_their_suffix_where_they_would_be_equal_without(tmp_path: Pat
     assert [frame.name for frame in read_all(open_source(str(tmp_path)))] == ["a.bmp", "a.png", "b.png"]
 
 
+def test_images_with_hidden_names_are_left_aside(tmp_path: Path) -> None:
+    write_images(tmp_path, ["a.png", ".a.part.png", "b/._b.png", "b/b.png"])
+    assert [frame.name for frame in read_all(open_source(str(tmp_path)))] == ["a", "b/b"]
+
+
 def test_labels_of_a_data_set_are_not_segmented(tmp_path: Path) -> None:
     write_images(tmp_path, ["images/a.png", "labels/a.png"])
     assert [frame.name for frame in read_all(open_source(str(tmp_path)))] == ["images/a"]

@@ -39,8 +39,9 @@ _CODECS = {
     # By default it keeps to a bit rate that suits small pictures alone.
     "mpeg4": {"qmin": "3", "qmax": "6", "b": "8M"},
 }
-#: Fragments while it grows, so that what lies on disk plays; a plain index once it is closed (FFmpeg 8).
-_MOVFLAGS = ("hybrid_fragmented+frag_keyframe", "frag_keyframe+empty_moov")
+#: Fragments while it grows, so that what lies on disk plays. One with a plain index once it is closed (FFmpeg 8), for
+#: which the place of every frame is kept in memory; the other for recordings that may have no end.
+_INDEXED, _ENDLESS = "hybrid_fragmented+frag_keyframe", "frag_keyframe+empty_moov"
 _TICKS = 90_000
 _DISK_FULL = "Is the disk full?"
 _SECOND_NS = 10**9
@@ -173,10 +174,10 @@ class PyAvEncoder:
 
     def _open(self, rate: Fraction) -> tuple[OutputContainer, VideoStream]:
         """The file with its header; FFmpeg refuses options that it does not know."""
-        try:
-            return self._start(_MOVFLAGS[0], rate)
-        except ValueError:
-            return self._start(_MOVFLAGS[1], rate)
+        if not self._by_capture_time:
+            with contextlib.suppress(ValueError):
+                return self._start(_INDEXED, rate)
+        return self._start(_ENDLESS, rate)
 
     def _start(self, movflags: str, rate: Fraction) -> tuple[OutputContainer, VideoStream]:
         import av
