@@ -182,7 +182,8 @@ class LiveSource(Source):
         self.health.stalls += message is None
         self.health.state = "stalled"
         self.health.reason = message.message if isinstance(message, Failed) else "no frames came"
-        logger.warning("'%s': %s. It is opened again.", self.name, self.health.reason)
+        reason = self.health.reason.rstrip(".")
+        logger.warning("%s. It is opened again.", reason if self.name in reason else f"'{self.name}': {reason}")
         if message is None and self._process is not None:
             self._process.kill()
         self.close()

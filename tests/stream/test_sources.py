@@ -107,6 +107,7 @@ def test_pixels_lie_in_the_given_array_where_it_fits(tmp_path: Path) -> None:
         pytest.param("empty", SourceLost, "no images in empty", id="an empty folder"),
         pytest.param("text.mp4", SourceLost, "no video that OpenCV can decode", id="a file that is no video"),
         pytest.param("rtps://me:secret@host/1", UsageError, "'rtps://***@host/1' is no source", id="an unknown scheme"),
+        pytest.param("me:secret@host/1", SourceLost, "no file and no folder at ***@host/1", id="no scheme"),
         pytest.param("synthetic://?wdth=3", UsageError, "'wdth'", id="a misspelt option"),
         pytest.param("demo://bike", UsageError, "no demo 'bike'", id="an unknown demo"),
     ],

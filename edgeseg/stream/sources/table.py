@@ -85,6 +85,7 @@ def open_here(uri: str, *, first: int = 0, loop: bool = False) -> Source:
             hint=POSSIBLE if hint.startswith("Possible") else hint,
         )
     if not path.is_dir() and not path.is_file():
-        raise SourceLost(f"There is no file and no folder at {path}.", hint=POSSIBLE)
+        shown = f"***@{uri.rpartition('@')[2]}" if "@" in uri else path  # Perhaps an address without its scheme.
+        raise SourceLost(f"There is no file and no folder at {shown}.", hint=POSSIBLE)
     kind_of_file = ImageSource if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else VideoSource
     return Looped(lambda: kind_of_file(path)) if loop else kind_of_file(path)
