@@ -13,10 +13,11 @@ import msgspec
 from edgeseg.cli.interrupt import stopped_by_interrupt
 from edgeseg.cli.native import make_ready, native_options
 from edgeseg.cli.report import progress, say
+from edgeseg.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeseg.backends import Engine
-    from edgeseg.backends.session import Session
+    from edgeseg.backends.session import Output, Session
     from edgeseg.stream import Sink, Source, StreamReport
     from edgeseg.stream.live import Patience
     from edgeseg.stream.options import StreamOptions
@@ -171,9 +172,12 @@ def _open_session(asked: Asked, engine: Engine, source: Source, options: StreamO
     from edgeseg.build import load_session
 
     logits = asked.unknown is not None or asked.save_hard is not None
-    batch = sources if engine.card.batch == sources else 1
+    output: Output = "logits" if logits else "class_map"
     frame_hw = _one_size(source, options) if asked.gpu_resize else None
-    return load_session(engine, "logits" if logits else "class_map", batch=batch, frame_hw=frame_hw)
+    for batch in (sources, 1):  # A frame of each source at once, else in turns; else what the engine takes.
+        with contextlib.suppress(UsageError):
+            return load_session(engine, output, batch=batch, frame_hw=frame_hw)
+    return load_session(engine, output, frame_hw=frame_hw)
 
 
 def _one_size(source: Source, options: StreamOptions) -> tuple[int, int]:

@@ -17,7 +17,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".ti
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files below `folder`, sorted by their path; those with hidden names are somebody's half-written ones."""
+    """The image files below `folder`, sorted by their path, but for hidden ones, which may be half written."""
     found = (p for p in folder.rglob("[!.]*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     return sorted(found)
 

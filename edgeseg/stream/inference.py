@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
 from collections import deque
@@ -21,6 +23,7 @@ from edgeseg.stream.source import Captured, Source, frame_of
 __all__ = ["Answer", "Inference"]
 
 UInt8 = npt.NDArray[np.uint8]
+logger = logging.getLogger(__name__)
 #: A live source's frame that is older than this is not inferred: it would be shown as if it were live.
 STALE_S = 2.0
 
@@ -71,6 +74,7 @@ class Inference(threading.Thread):
         self._roi, self._limit = options.roi, options.limit
         self._stopped = False
         self._skipper = Skipper(source, options.target_fps)
+        self._damage = Damage(source.name)
         self._depth = 1 if source.live else 2
         self._under_way: deque[tuple[list[tuple[Captured, UInt8]], Ticket, dict[str, float]]] = deque()
         self._spare: deque[UInt8] = deque()
@@ -140,6 +144,7 @@ class Inference(threading.Thread):
         self._meter.captured(captured)
         pixels = frame_of(captured.pixels)
         late_s = (time.monotonic_ns() - captured.captured_ns) / 1e9
+        self._damage.note(pixels is None)
         if pixels is None:
             self._meter.dropped(captured, "corrupt")
         elif self._source.live and late_s > STALE_S:
@@ -177,6 +182,33 @@ class Inference(threading.Thread):
             left = self._answers.put(Answer(captured, pixels, small, times))
             if left is not None:
                 self.done(left)
+
+
+class Damage:
+    """Warns, once a minute at most, while more than 30 % of the frames of the last ten seconds arrive damaged."""
+
+    SHARE, SECONDS, AT_LEAST, SILENT_S = 0.3, 10.0, 20, 60.0
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._recent: deque[tuple[float, bool]] = deque()
+        self._damaged = 0
+        self._warned = -math.inf
+
+    def note(self, damaged: bool) -> None:
+        """A frame arrived."""
+        now = time.monotonic()
+        self._recent.append((now, damaged))
+        self._damaged += damaged
+        while self._recent[0][0] < now - self.SECONDS:
+            self._damaged -= self._recent.popleft()[1]
+        count = len(self._recent)
+        if self._damaged > self.SHARE * count and count >= self.AT_LEAST and now - self._warned > self.SILENT_S:
+            self._warned = now
+            logger.warning(
+                "'%s': %d of the last %d frames arrived damaged. Is its cable, or the network, at its limit?",
+                self._name, self._damaged, count,
+            )  # fmt: skip
 
 
 class Skipper:

@@ -120,6 +120,17 @@ def test_damaged_and_foreign_frames_are_counted_and_left_out(caplog: pytest.LogC
     assert "4 of 5 frames were damaged" in caplog.text
 
 
+def test_many_damaged_frames_are_warned_of_once_while_they_come(caplog: pytest.LogCaptureFixture) -> None:
+    with make_session() as session:
+        run_stream(session, open_source(f"{SMALL}&frames=300&corrupt=0.5&seed=1"))
+    told = [record.message for record in caplog.records if "arrived damaged" in record.message]
+    assert len(told) == 1 and "cable" in told[0]
+    caplog.clear()
+    with make_session() as session:
+        run_stream(session, open_source(f"{SMALL}&frames=300&corrupt=0.1&seed=1"))
+    assert "arrived damaged" not in caplog.text
+
+
 def test_gaps_in_the_count_are_frames_replaced_by_newer_ones() -> None:
     frames = [captured(number, frame) for number, frame in zip((0, 1, 5, 6, 9), street(5), strict=True)]
     with make_session() as session:
