@@ -125,6 +125,40 @@ def unknown(folder: Path) -> Iterator[list[str]]:
         yield [f"{row['below']:g}", *(points(row[name]) for name in ("share", "wrong_share", "miou"))]
 
 
+def stream(folder: Path) -> Iterator[list[str]]:
+    """What the stream adds to the engine, from benchmarks/stream.py."""
+    told = read(folder / "stream.json")["summary"]
+    yield ["stream", "FPS", "of the bare engine", "frame age p99, ms", "dropped"]
+    yield ["---", *4 * ["---:"]]
+    yield ["the bare engine", f"{told['bare_fps']:.1f}", "100 %", f"{told['bare_p99_ms']:.1f}", ""]
+    yield [
+        "camera of 640x480 at 30 FPS",
+        f"{told['camera_fps']:.1f}",
+        "",
+        f"{told['camera_age_p99_ms']:.1f}",
+        f"{told['camera_dropped']:.0f}",
+    ]
+    yield ["frames as fast as they are read", "", f"{told['unpaced_of_bare']:.0%}".replace("%", " %"), "", "0"]
+    yield ["video to overlay video", "", f"{told['video_of_bare']:.0%}".replace("%", " %"), "", "0"]
+    yield ["camera four times faster than the engine", "", "", f"{told['fast_camera_age_p99_ms']:.1f}", "counted"]
+
+
+def recovery(folder: Path) -> Iterator[list[str]]:
+    """How long an RTSP camera is gone, from benchmarks/recovery.py."""
+    told = read(folder / "recovery.json")
+    yield ["RTSP server", "times", "noticed after, s", "first frame after it is back, s", "at worst"]
+    yield ["---", *4 * ["---:"]]
+    for fault, words in (("killed", "killed, started again"), ("hanging", "stopped (SIGSTOP), continued")):
+        seconds = told["summary"][fault]
+        yield [
+            words,
+            str(len(told["faults"][fault])),
+            f"{seconds['stalled_p50_s']:.2f}",
+            f"{seconds['back_p50_s']:.2f}",
+            f"{seconds['back_max_s']:.2f}",
+        ]
+
+
 TABLES: dict[str, Callable[[Path], Iterator[list[str]]]] = {
     "models": models,
     "backends": backends,
@@ -133,6 +167,8 @@ TABLES: dict[str, Callable[[Path], Iterator[list[str]]]] = {
     "training": training,
     "smoothing": smoothing,
     "unknown": unknown,
+    "stream": stream,
+    "recovery": recovery,
 }
 
 

@@ -46,6 +46,8 @@ NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
+# By this a Jetson's CSI cameras are reached.
+BindPaths=-/tmp/argus_socket
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectControlGroups=yes

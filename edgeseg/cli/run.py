@@ -38,7 +38,8 @@ def run(
 
     \b
     SOURCE  a USB camera (0, /dev/video0, /dev/v4l/by-id/..., v4l2:///dev/video0?width=1280&height=720&fps=30),
-            csi://0 (Jetson), picamera://0 (Raspberry Pi), rtsp://user:password@host/path, http://host/video.mjpg,
+            csi://0 (Jetson), picamera://0 (Raspberry Pi), 'rtsp://user:$PASSWORD@host/path' ($NAME is looked up
+            in the environment, so that no list of processes shows it), http://host/video.mjpg,
             a video file, an image, a folder of images, demo://bikes, or a rendered street with faults to rehearse:
             synthetic://?width=640&height=480&fps=30&stall_at=100&stall_s=5
     SINK    display:// (a window; h lists its keys), web://127.0.0.1:8080 (a page, with /metrics),

@@ -45,7 +45,7 @@ def print_unit(user: str | None, name: str, arguments: tuple[str, ...]) -> None:
     from edgeseg.data.uri import without_password
     from edgeseg.service import unit_text
 
-    if not re.fullmatch(r"[\w.-]+", name):
+    if not re.fullmatch(r"\w[\w.-]*", name):
         raise click.UsageError(f"'{name}' is no name of a service; letters, digits, '.', '_' and '-' are possible.")
     given = list(arguments) or ["0", "web://127.0.0.1:8080"]
     with run.make_context("run", list(given)) as context:  # Says what does not fit, before systemd does at every start.
@@ -54,7 +54,10 @@ def print_unit(user: str | None, name: str, arguments: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "edgeseg", "run", *words, "--engine", str(engine.resolve())]
     command += [] if waits else ["--wait-source"]
     if any(without_password(word) != word for word in given):
-        say("warning: an address holds a password. Let nobody else read the unit: sudo chmod 600 FILE")
+        say(
+            "warning: an address holds a password. Write $NAME in its place, and its value into a file for "
+            "EnvironmentFile= that nobody else reads; or let nobody else read the unit: sudo chmod 600 FILE"
+        )
     click.echo(unit_text(command, user=user or getpass.getuser(), name=name), nl=False)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.cli.report import say
+from edgeseg.data.uri import without_password
 from edgeseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def default_sink(source: Source) -> str:
 
     if source.total == 1:
         return f"{source.name}-overlay.png"
-    return "display://0" if has_display() else f"{source.name}-overlay.mp4"
+    return "display://0" if has_display() else f"{source.name if len(source.parts) == 1 else '%s'}-overlay.mp4"
 
 
 def open_sinks(
@@ -47,6 +48,8 @@ def open_sinks(
     """
     from edgeseg.stream.sinks.hard import HardFrames
 
+    if twice := next((word for word in words if words.count(word) > 1), None):
+        raise UsageError(f"The sink {without_password(twice)} is named twice.")
     total = min((count for count in (limit, source.total) if count is not None), default=None)
     at = still_at if still_at is not None or total is None else total // 2
     with contextlib.ExitStack() as stack:

@@ -33,7 +33,7 @@ _OPTIONS = (
     click.option(
         "--policy",
         type=click.Choice(["latest", "all"]),
-        help="latest: the newest frame, older ones are dropped and counted. all: every frame.  "
+        help="latest: the newest frame, older ones are dropped and counted. all: every one that comes.  "
         "[default: latest for cameras, all for files]",
     ),
     click.option("--target-fps", type=click.FloatRange(min=0, min_open=True), help="Infer no more frames a second."),
@@ -206,6 +206,11 @@ def tell(report: StreamReport, *, live: bool) -> None:
     where = f" -> {', '.join(report.outputs)}" if report.outputs else ""
     age = report.frame_age_ms
     old = f", frame age {age.p50:.1f} / {age.p95:.1f} / {age.p99:.1f} ms (p50 / p95 / p99)" if live else ""
+    if live and report.cold_start_ms is not None:
+        until = report.class_map_age_ms
+        stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in report.stage_ms.items())
+        say(f"class map age {until.p50:.1f} / {until.p95:.1f} / {until.p99:.1f} ms; medians in ms: {stages}")
+        say(f"{report.cold_start_ms / 1e3:.2f} s from the start of the process to the first class map")
     again = f", {report.stalls} stalls, {report.reconnects} reconnects" if report.stalls or report.reconnects else ""
     say(f"{report.shown} frames{lost} at {report.fps:.1f} FPS{old}{again}{where}")
     for name, reason in report.failed.items():

@@ -67,6 +67,7 @@ class Scene:
         standing = [((z - index * SPEED_M * pace) % PERIOD_M, draw) for z, pace, draw in self._things]
         for distance, draw in sorted(standing, key=lambda thing: -thing[0]):
             draw(view, distance)
+        view.paint()
         height, width = self.size_hw
         y, x = index * 37 % 64, index * 23 % 64
         cv2.add(out, self._brighter[y : y + height, x : x + width], dst=out)
@@ -79,26 +80,44 @@ Thing = tuple[float, float, Callable[["_View", float], None]]
 
 
 class _View:
-    """A pinhole camera over a picture: metres (right, up from the ground, ahead) to pixels."""
+    """A pinhole camera over a picture: metres (right, up from the ground, ahead) to pixels.
+
+    What is drawn is noted, and painted at the end in its order: all corners are turned into pixels at once.
+    """
 
     def __init__(self, picture: Frame) -> None:
         self.picture = picture
         self.horizon = 0.46 * picture.shape[0]
         self.focal = 0.8 * picture.shape[1]
+        self._middle = picture.shape[1] / 2
+        self._points: list[tuple[float, float]] = []
+        self._shapes: list[tuple[int, int | None, Colour]] = []
 
     def face(self, corners: Sequence[Point], colour: Colour) -> None:
         """A flat convex face, paler with distance."""
-        points = [self._project(*corner) for corner in corners]
-        ahead = sum(z for _, _, z in corners) / len(corners)
-        pixels = np.rint(np.array(points) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-        cv2.fillConvexPoly(self.picture, pixels, _hazy(colour, ahead), cv2.LINE_AA, _SUBPIXEL_BITS)
+        ahead = 0.0
+        for x, y, z in corners:
+            self._points.append(self._project(x, y, z))
+            ahead += z
+        self._shapes.append((len(corners), None, _hazy(colour, ahead / len(corners))))
 
     def ball(self, centre: Point, radius: float, colour: Colour) -> None:
         """A round thing, paler with distance."""
-        one = 1 << _SUBPIXEL_BITS
-        x, y = (round(value * one) for value in self._project(*centre))
-        size = round(radius * self.focal / max(centre[2], NEAR_M) * one)
-        cv2.circle(self.picture, (x, y), size, _hazy(colour, centre[2]), cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+        self._points.append(self._project(*centre))
+        size = round(radius * self.focal / max(centre[2], NEAR_M) * (1 << _SUBPIXEL_BITS))
+        self._shapes.append((1, size, _hazy(colour, centre[2])))
+
+    def paint(self) -> None:
+        """Put into the picture what was drawn."""
+        pixels = np.rint(np.array(self._points) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+        begin = 0
+        for corners, radius, colour in self._shapes:
+            if radius is not None:
+                cv2.circle(self.picture, pixels[begin], radius, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+            else:
+                part = pixels[begin : begin + corners]
+                cv2.fillConvexPoly(self.picture, part, colour, cv2.LINE_AA, _SUBPIXEL_BITS)
+            begin += corners
 
     def upright(self, x: tuple[float, float], y: tuple[float, float], z: float, colour: Colour) -> None:
         """A rectangle that faces the camera."""
@@ -113,14 +132,14 @@ class _View:
         self.face([(x, y[0], z[0]), (x, y[0], z[1]), (x, y[1], z[1]), (x, y[1], z[0])], colour)
 
     def _project(self, x: float, y: float, z: float) -> tuple[float, float]:
-        scale = self.focal / max(z, NEAR_M)
-        return self.picture.shape[1] / 2 + x * scale, self.horizon + (CAMERA_HEIGHT_M - y) * scale
+        scale = self.focal / (z if z > NEAR_M else NEAR_M)
+        return self._middle + x * scale, self.horizon + (CAMERA_HEIGHT_M - y) * scale
 
 
 def _hazy(colour: Colour, ahead: float) -> Colour:
     share = min(0.75, max(ahead, 0.0) / PERIOD_M)
-    blue, green, red = (c * (1 - share) + haze * share for c, haze in zip(colour, HAZE, strict=True))
-    return blue, green, red
+    rest = 1 - share
+    return colour[0] * rest + HAZE[0] * share, colour[1] * rest + HAZE[1] * share, colour[2] * rest + HAZE[2] * share
 
 
 def _shade(colour: Colour, factor: float) -> Colour:

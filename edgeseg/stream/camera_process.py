@@ -79,6 +79,7 @@ class CameraProcess:
         assert self._child.stdin is not None and self._child.stdout is not None
         self._stdin, self._stdout = self._child.stdin, self._child.stdout
         self._text = b""
+        self._ends = 0.0
         self._told: deque[bytes] = deque(maxlen=20)
         self._waits = reading.waits
         request = Request(uri, first, handle, reading.loop, reading.paced, reading.waits, frozen_s)
@@ -117,11 +118,17 @@ class CameraProcess:
         """End it without giving it time, because it hangs."""
         self._child.kill()
 
+    def begin_end(self) -> None:
+        """Have it give the camera back and end. Called by any thread."""
+        if not self._stdin.closed:
+            self._ends = time.monotonic() + GRACE_S
+            self._stdin.close()
+
     def end(self) -> None:
-        """Let it give the camera back and end; kill it if it does not within 1.5 s."""
-        self._stdin.close()
+        """Wait until it has ended; kill it if it does not within 1.5 s."""
+        self.begin_end()
         try:
-            self._child.wait(GRACE_S)
+            self._child.wait(max(0.0, self._ends - time.monotonic()))
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
@@ -130,7 +137,7 @@ class CameraProcess:
         self.mailbox.close()
 
     def _say(self, words: bytes) -> None:
-        with contextlib.suppress(BrokenPipeError):  # The next `wait` tells that it is gone.
+        with contextlib.suppress(BrokenPipeError, ValueError):  # It is gone, or was told to end.
             self._stdin.write(words)
 
     def _receive(self, seconds: float) -> bool:
@@ -150,7 +157,8 @@ class CameraProcess:
             logger.info("The camera's process told before it ended:\n%s", told)
         code = self._child.wait()
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        return Failed(f"the camera's process ended {how}", "", SourceLost.exit_code)
+        last = f": {told.splitlines()[-1]}" if told and code > 0 else ""
+        return Failed(f"the camera's process ended {how}{last}", "", SourceLost.exit_code)
 
 
 def _environment() -> dict[str, str]:

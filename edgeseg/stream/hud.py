@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edgeseg.stream.lettering import DIM, ROW, WHITE, Chip, Colour, Row, can_write, font_of, panel, text_size
 from edgeseg.stream.report import FrameAge, SourceReport, StreamReport
 
-__all__ = ["Hud", "trouble"]
+__all__ = ["Hud", "banner", "dim", "trouble"]
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -25,6 +25,8 @@ _STATES = {"connecting": AMBER, "live": GREEN, "stalled": AMBER, "lost": RED}
 ROOM = 0.3
 #: What is left of the brightness of a picture that is not live.
 DIMMED = 0.45
+#: Seconds after which a picture is not called live any more, whatever its source says of itself.
+STALE_S = 2.0
 #: Right ends of the columns of figures, in letters' heights.
 _COLUMNS = (11.5, 14.5, 17.5)
 
@@ -70,6 +72,14 @@ class Hud:
         band.draw(picture, 0, (size[0] - band.ink.shape[0]) // 2)
 
 
+def dim(picture: UInt8, words: tuple[str, str]) -> None:
+    """Make a picture grey and dark, and say in a banner why, as `trouble` tells it."""
+    _dim(picture)
+    if can_write():
+        band = banner(*words, (picture.shape[0], picture.shape[1]))
+        band.draw(picture, 0, (picture.shape[0] - band.ink.shape[0]) // 2)
+
+
 def trouble(report: StreamReport, source: str = "") -> tuple[str, str] | None:
     """What to say of a picture that is not live, and why; None where it is.
 
@@ -78,7 +88,11 @@ def trouble(report: StreamReport, source: str = "") -> tuple[str, str] | None:
         source: Name of the one that the picture came from. Without it all sources must be in trouble.
     """
     found = _source_of(report, source)
-    if found is None or (found.state == "live" and not found.frozen):
+    if found is None:
+        return None
+    if found.state == "live" and found.unseen_s > STALE_S:
+        return f"no picture for {found.unseen_s:.1f} s", found.reason
+    if found.state == "live" and not found.frozen:
         return None
     if found.state == "live":
         return "frozen picture", "the same picture has been coming for long"

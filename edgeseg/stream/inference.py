@@ -17,6 +17,7 @@ from edgeseg.data.resize import frame_for_card
 from edgeseg.errors import UsageError
 from edgeseg.stream.meter import Meter
 from edgeseg.stream.options import StreamOptions
+from edgeseg.stream.roi import Region
 from edgeseg.stream.slot import Slot
 from edgeseg.stream.source import Captured, Source, frame_of
 
@@ -57,6 +58,7 @@ class Inference(threading.Thread):
         answers: Where the answers go. It is ended with this thread.
         meter: For counts and times.
         options: What is asked for.
+        region: What of each frame the network sees.
     """
 
     def __init__(
@@ -66,12 +68,13 @@ class Inference(threading.Thread):
         answers: Slot[Answer],
         meter: Meter,
         options: StreamOptions,
+        region: Region,
     ) -> None:
         super().__init__(name="edgeseg-inference", daemon=True)
         self.error: BaseException | None = None
         self._session, self._source, self._answers, self._meter = session, source, answers, meter
         self._preprocess, self._batch = session.card.preprocess, len(session.input_buffer())
-        self._roi, self._limit = options.roi, options.limit
+        self._region, self._limit = region, options.limit
         self._stopped = False
         self._skipper = Skipper(source, options.target_fps)
         self._damage = Damage(source.name)
@@ -112,8 +115,8 @@ class Inference(threading.Thread):
         if frames:
             with self._meter.timed("resize", times):
                 buffers = self._session.input_buffer()
-                for buffer, (_, pixels) in zip(buffers, frames, strict=False):
-                    self._resize(pixels, buffer)
+                for buffer, (captured, pixels) in zip(buffers, frames, strict=False):
+                    self._resize(captured.source, pixels, buffer)
             self._under_way.append((frames, self._session.submit(), times))
             for captured, _ in frames:
                 self._meter.submitted(captured)
@@ -147,7 +150,7 @@ class Inference(threading.Thread):
         self._damage.note(pixels is None)
         if pixels is None:
             self._meter.dropped(captured, "corrupt")
-        elif self._source.live and late_s > STALE_S:
+        elif self._is_live(captured) and late_s > STALE_S:
             self._meter.dropped(captured, "stale")
         elif self._skipper.skips(captured):
             self._meter.dropped(captured, "skipped")
@@ -157,10 +160,13 @@ class Inference(threading.Thread):
             self._spare.append(captured.pixels)
         return None
 
-    def _resize(self, pixels: UInt8, buffer: UInt8) -> None:
+    def _is_live(self, captured: Captured) -> bool:
+        of_parts = (part.live for part in self._source.parts if part.name == captured.source)
+        return next(of_parts, self._source.live)
+
+    def _resize(self, source: str, pixels: UInt8, buffer: UInt8) -> None:
         """Put a frame into its buffer. A session that resizes takes frames of one size alone."""
-        if self._roi is not None:
-            pixels = self._roi.window((pixels.shape[0], pixels.shape[1])).of(pixels)
+        pixels = self._region.window(source, (pixels.shape[0], pixels.shape[1])).of(pixels)
         given, wanted = pixels.shape[:2], buffer.shape[:2]
         if given != wanted != self._session.card.size_hw:
             raise UsageError(
@@ -179,7 +185,8 @@ class Inference(threading.Thread):
         for (captured, pixels), answer in zip(frames, answers, strict=False):
             small = self._small.popleft() if self._small else np.empty_like(answer)
             np.copyto(small, answer)
-            left = self._answers.put(Answer(captured, pixels, small, times))
+            answer_of = Answer(captured, pixels, small, times)
+            left = self._answers.put(answer_of, captured.source, waits=not self._is_live(captured))
             if left is not None:
                 self.done(left)
 

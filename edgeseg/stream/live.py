@@ -24,6 +24,8 @@ UInt8 = npt.NDArray[np.uint8]
 logger = logging.getLogger(__name__)
 #: Seconds between two looks at whether to stop.
 LOOK_S = 0.1
+#: Seconds after which a camera that was opened again counts as back: one that soon fails anew waits longer and longer.
+STEADY_S = 5.0
 #: What no waiting mends: an option that does not fit, a package that is not installed.
 HOPELESS: dict[int, type[EdgesegError]] = {kind.exit_code: kind for kind in (UsageError, MissingDependency)}
 
@@ -87,7 +89,7 @@ class LiveSource(Source):
         self._wanted = False
         self.live = not reading.waits
         self._told = self._last = -1
-        self._tries = 0
+        self._tries, self._opened = 0, 0.0
         self._process: CameraProcess | None = None
         self.health.state = "connecting"
         self.name = re.sub(r"\W+", "-", without_password(uri)).strip("-")
@@ -105,18 +107,18 @@ class LiveSource(Source):
         if not self._wanted and self._process is not None:
             self._process.go()
         self._wanted = True
-        while not self._is_over():
+        while not self._look():
             if self._process is None:
                 self._come_back()
                 continue
-            message = self._process.wait(self._silence_s(), self._is_over)
+            message = self._process.wait(self._silence_s(), self._look)
             if isinstance(message, Ended):
                 return None
             if isinstance(message, Frame):
                 captured = self._take(message)
                 if captured is not None:
                     return captured
-            elif not self._is_over():
+            elif not self._look():
                 self._fail(message)
         return None
 
@@ -130,7 +132,15 @@ class LiveSource(Source):
             self._process.end()
         self._process = None
 
-    def _is_over(self) -> bool:
+    def stop(self) -> None:
+        """See `Source.stop`. The camera's process begins to end."""
+        super().stop()
+        if self._process is not None:
+            self._process.begin_end()
+
+    def _look(self) -> bool:
+        """Whether to wait no longer; looked at all the time while something is waited for."""
+        self.health.beats += 1
         return self._stopped.is_set() or self._asked_to_stop()
 
     def _silence_s(self) -> float:
@@ -145,7 +155,8 @@ class LiveSource(Source):
         self._last = letter.sequence
         self._told = max(self._told, letter.sequence)
         self._process.taken()
-        self._tries = 0
+        if time.monotonic() - self._opened > STEADY_S:
+            self._tries = 0
         self.health.state, self.health.reason, self.health.frozen = "live", "", message.frozen
         name = f"{self.name}-{letter.sequence:06d}"
         return Captured(letter.pixels, letter.sequence, letter.captured_ns, name, self.name, letter.clock)
@@ -161,10 +172,15 @@ class LiveSource(Source):
         self._process = CameraProcess(self._uri, self._told + 1, self._reading, frozen_s=self._patience.frozen_s)
         if self._wanted:
             self._process.go()
-        message = self._process.wait(self._patience.open_s, self._is_over)
+        message = self._process.wait(self._patience.open_s, self._look)
         if isinstance(message, Opened):
-            self.name, self.fps, self.frame_hw = message.name, message.fps, message.frame_hw
+            self.name = self.name if self._renamed else message.name
+            self.fps, self.frame_hw = message.fps, message.frame_hw
             self.total, self.notes = message.total, message.notes
+            self._opened = time.monotonic()
+            return
+        if message is None and self._look():
+            self.close()
             return
         if message is None:
             self._process.kill()
@@ -198,10 +214,10 @@ class LiveSource(Source):
         patience, health = self._patience, self.health
         if patience.reconnects is not None and self._tries > patience.reconnects:
             health.state = "lost"
-            raise SourceLost(f"'{self.name}' is given up: {health.reason}", hint="Is it plugged in, powered and free?")
+            raise SourceLost(f"'{self.name}' is given up: {health.reason}", hint="Is it there, switched on, and free?")
         pause_s = min(patience.pause_s * 2 ** (self._tries - 1), patience.longest_pause_s) if self._tries else 0.0
         self._pause(pause_s * random.uniform(0.75, 1.25))
-        if self._is_over():
+        if self._look():
             return
         try:
             self._open()
@@ -210,11 +226,9 @@ class LiveSource(Source):
             health.reason = error.message
             logger.warning("%s It is opened again.", error.message)
             return
-        health.reconnects += self._tries > 0
+        health.reconnects += self._tries > 0 and self._process is not None
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        self.health.beats += 1
-        while (left := end - time.monotonic()) > 0 and not self._is_over():
+        while (left := end - time.monotonic()) > 0 and not self._look():
             time.sleep(min(left, LOOK_S))
-            self.health.beats += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
 from collections import deque
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.errors import EdgesegError
 from edgeseg.stream.source import CLOCKS, Clock
 
 __all__ = ["Letter", "Mailbox"]
@@ -18,9 +20,10 @@ __all__ = ["Letter", "Mailbox"]
 UInt8 = npt.NDArray[np.uint8]
 #: Bytes of the largest frame: 8K in BGRx. What is not written to takes no memory.
 LARGEST = 4320 * 7680 * 4
-#: So many frames the reader may hold at once; one slot more has the newest frame, and one is written to.
+#: So many frames the reader may hold. Beside them a slot is just being taken, one has the newest frame, and one is
+#: written to.
 HELD = 5
-SLOTS = HELD + 2
+SLOTS = HELD + 3
 PAGE = 4096
 NOTHING = -1
 #: Places in the head: the slot of the newest frame, whether the reader holds each slot, what is known of each slot.
@@ -60,7 +63,8 @@ class Mailbox:
         self._memory = mmap.mmap(handle, PAGE + SLOTS * LARGEST)
         self._head = np.frombuffer(self._memory, np.int64, KNOWN + SLOTS * FIELDS)
         self._bytes = np.frombuffer(self._memory, np.uint8)
-        self._held: deque[tuple[int, UInt8 | None]] = deque()
+        self._held: deque[tuple[int, UInt8]] = deque()
+        self._taken: int | None = None
 
     @staticmethod
     def create() -> int:
@@ -75,9 +79,15 @@ class Mailbox:
         return next(slot for slot in range(SLOTS) if slot != self._head[NEWEST] and not self._head[HOLDS + slot])
 
     def room(self, slot: int, shape: tuple[int, ...]) -> UInt8:
-        """Where a frame of that shape lies in a slot."""
+        """Where a frame of that shape lies in a slot.
+
+        Raises:
+            EdgesegError: It is larger than a slot.
+        """
+        if math.prod(shape) > LARGEST:
+            raise EdgesegError(f"A frame of {shape[1]}x{shape[0]} pixels is too large: 8K is possible.")
         begin = PAGE + slot * LARGEST
-        return self._bytes[begin : begin + int(np.prod(shape))].reshape(shape)
+        return self._bytes[begin : begin + math.prod(shape)].reshape(shape)
 
     def leave(self, slot: int, letter: Letter) -> None:
         """Make what was written to a slot the newest frame."""
@@ -93,9 +103,11 @@ class Mailbox:
             if any(slot == held for held, _ in self._held):
                 return None
             self._head[HOLDS + slot] = 1
-            if self._head[NEWEST] == slot:
+            if self._head[NEWEST] == slot and self._head[KNOWN + slot * FIELDS] != self._taken:
                 return self._open(slot)
             self._head[HOLDS + slot] = 0
+            if self._head[KNOWN + slot * FIELDS] == self._taken:
+                return None
         return None
 
     def give_back(self, pixels: UInt8) -> None:
@@ -116,7 +128,11 @@ class Mailbox:
     def _open(self, slot: int) -> Letter:
         begin = KNOWN + slot * FIELDS
         sequence, captured_ns, clock, *shape = (int(value) for value in self._head[begin : begin + FIELDS])
-        pixels = self.room(slot, tuple(shape)) if all(shape) else None
+        self._taken = sequence
+        if not all(shape):
+            self._head[HOLDS + slot] = 0
+            return Letter(None, sequence, captured_ns, CLOCKS[clock])
+        pixels = self.room(slot, tuple(shape))
         self._held.append((slot, pixels))
         if len(self._held) > HELD:
             self._head[HOLDS + self._held.popleft()[0]] = 0

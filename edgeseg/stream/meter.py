@@ -51,6 +51,7 @@ class _Counts:
     dropped: Dropped = field(default_factory=Dropped)
     clock: Clock | None = None
     read_s: float = 0.0
+    shown_s: float = 0.0
 
 
 class Meter:
@@ -89,15 +90,17 @@ class Meter:
         self._counts[frame.source].inferred += 1
         self.inferred += 1
 
-    def answered(self, frame: Captured) -> None:
-        """The class map of a frame is there."""
-        self._class_map_age.add((time.monotonic_ns() - frame.captured_ns) / 1e6)
+    def answered(self, frame: Captured) -> float:
+        """The class map of a frame is there: milliseconds since its capture."""
+        age_ms = (time.monotonic_ns() - frame.captured_ns) / 1e6
+        self._class_map_age.add(age_ms)
         if self._cold_start_ms is None:
             self._cold_start_ms = process_age_s() * 1e3
+        return age_ms
 
     def was_shown(self, frame: Captured) -> None:
         """All sinks have a frame's result."""
-        self._end = time.monotonic()
+        self._end = self._counts[frame.source].shown_s = time.monotonic()
         self._shown_age.add((time.monotonic_ns() - frame.captured_ns) / 1e6)
         self.shown += 1
 
@@ -118,8 +121,9 @@ class Meter:
             into[stage] = ms
 
     def beats(self) -> int:
-        """Goes up while frames are shown, or somebody waits for a source that is not live."""
-        return self.shown + sum(part.health.beats for part in self._source.parts if part.health.state != "live")
+        """Goes up while frames are read and shown, or somebody waits for them."""
+        read = sum(counts.captured for counts in tuple(self._counts.values()))
+        return self.shown + read + sum(part.health.beats for part in self._source.parts)
 
     def report(self, outputs: Sequence[str] = ()) -> StreamReport:
         """Counts and times so far."""
@@ -159,6 +163,7 @@ class Meter:
             dropped=msgspec.structs.replace(counts.dropped),
             clock=counts.clock,
             silent_s=time.monotonic() - counts.read_s if counts.captured else 0.0,
+            unseen_s=time.monotonic() - counts.shown_s if counts.shown_s else 0.0,
         )
 
     def _recent_fps(self) -> float:

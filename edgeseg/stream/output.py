@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from edgeseg.card import Card
 from edgeseg.data.resize import restore_class_map
-from edgeseg.errors import EdgesegError
 from edgeseg.labels import VOID, LabelSet
 from edgeseg.stream.confidence import ConfidentAnswers
 from edgeseg.stream.hud import Hud
@@ -21,9 +20,9 @@ from edgeseg.stream.inference import Answer
 from edgeseg.stream.meter import Meter
 from edgeseg.stream.options import StreamOptions
 from edgeseg.stream.overlay import Overlay
+from edgeseg.stream.roi import Region
 from edgeseg.stream.sink import Segmented, Sink
 from edgeseg.stream.smoothing import Smoothing
-from edgeseg.windows import Window
 
 __all__ = ["Outputs"]
 
@@ -41,6 +40,7 @@ class Outputs:
         sinks: Closed by `close`. One that fails is closed at once, and named in the report.
         meter: For counts and times.
         options: What is asked for.
+        region: What of each frame the network saw.
         live: The frames come by the clock.
         on_frame: Called with each frame after the sinks.
     """
@@ -51,6 +51,7 @@ class Outputs:
         sinks: Sequence[Sink],
         meter: Meter,
         options: StreamOptions,
+        region: Region,
         *,
         live: bool,
         on_frame: Callable[[Segmented], None] | None,
@@ -60,10 +61,10 @@ class Outputs:
         self._overlay = Overlay(LabelSet(card.classes, card.palette), options.opacity)
         self._hud = Hud() if (live if options.hud is None else options.hud) else None
         self._live = live
-        self._options, self._on_frame = options, on_frame
+        self._options, self._region, self._on_frame = options, region, on_frame
         self._smoothings: dict[str, Smoothing] = {}
         self._confident: ConfidentAnswers | None = None
-        self._class_map: UInt8 = np.empty((0, 0), np.uint8)
+        self._class_maps: dict[str, UInt8] = {}
         self._error: Exception | None = None
         self._reported = -REPORT_S
         self.report = meter.report()
@@ -77,14 +78,14 @@ class Outputs:
         """Give one answer to all sinks.
 
         Raises:
-            EdgesegError, OSError: The last sink failed, so that nobody gets anything any more.
+            Exception: The last sink failed, so that nobody gets anything any more.
         """
         self.renew_report()
         times, captured = answer.stage_ms, answer.captured
         with self._meter.timed("restore", times):
             class_map, margin = self._in_frame(answer)
-        self._meter.answered(captured)
-        segmented = Segmented(captured, answer.pixels, class_map, times, margin, self.report, self._draw)
+        age_ms = self._meter.answered(captured)
+        segmented = Segmented(captured, answer.pixels, class_map, age_ms, times, margin, self.report, self._draw)
         begin = time.perf_counter_ns()
         for sink in tuple(self._working):
             self._try(sink, partial(sink.write, segmented))
@@ -119,7 +120,7 @@ class Outputs:
         """Close all sinks.
 
         Raises:
-            EdgesegError, OSError: Every sink failed, the last of them now.
+            Exception: Every sink failed, the last of them now.
         """
         for sink in tuple(self._working):
             self._try(sink, sink.close)
@@ -129,31 +130,32 @@ class Outputs:
     def _try(self, sink: Sink, act: Callable[[], None]) -> None:
         try:
             act()
-        except (EdgesegError, OSError) as error:
+        except Exception as error:  # Whatever it is, of a library's too, the others go on.
             name = sink.output or type(sink).__name__
             self._working.remove(sink)
             self._error = error
-            self._meter.failed[name] = str(error).splitlines()[0]
+            self._meter.failed[name] = (str(error) or type(error).__name__).splitlines()[0]
             if self._working:
                 logger.error("%s is switched off: %s", name, error)
-            with contextlib.suppress(EdgesegError, OSError):
+            with contextlib.suppress(Exception):
                 sink.close()
 
     def _in_frame(self, answer: Answer) -> tuple[UInt8, float | None]:
         """The class map in the frame's coordinates, and the mean margin where logits tell it."""
         small, margin = self._class_map_of(answer)
         frame_hw = (answer.pixels.shape[0], answer.pixels.shape[1])
-        roi, resize = self._options.roi, self._card.preprocess.resize
-        window = roi.window(frame_hw) if roi is not None else Window(0, 0, *frame_hw)
+        resize = self._card.preprocess.resize
+        window = self._region.window(answer.captured.source, frame_hw)
         if self._options.smooth:
             name, at_ns = answer.captured.source, answer.captured.captured_ns if self._live else None
             if name not in self._smoothings:
                 self._smoothings[name] = Smoothing(self._options.smooth, resize)
             small = self._smoothings[name].update(small, window.of(answer.pixels), at_ns)
-        if self._class_map.shape != frame_hw:
-            self._class_map = np.full(frame_hw, VOID, np.uint8)
-        restore_class_map(small, (window.height, window.width), resize, window.of(self._class_map))
-        return self._class_map, margin
+        class_map = self._class_maps.get(answer.captured.source)
+        if class_map is None or class_map.shape != frame_hw:
+            class_map = self._class_maps[answer.captured.source] = np.full(frame_hw, VOID, np.uint8)
+        restore_class_map(small, (window.height, window.width), resize, window.of(class_map))
+        return class_map, margin
 
     def _class_map_of(self, answer: Answer) -> tuple[UInt8, float | None]:
         if answer.small.ndim == 2:

@@ -15,6 +15,7 @@ from edgeseg.stream.meter import Meter
 from edgeseg.stream.options import StreamOptions
 from edgeseg.stream.output import REPORT_S, Outputs
 from edgeseg.stream.report import StreamReport
+from edgeseg.stream.roi import Region
 from edgeseg.stream.sink import Segmented, Sink
 from edgeseg.stream.slot import Ended, Slot
 from edgeseg.stream.source import Source
@@ -70,10 +71,11 @@ def run_stream(
         EdgesegError, OSError: The session or the last sink failed.
     """
     meter = Meter(source)
-    answers: Slot[Answer] = Slot(keeps_all=not source.live)
-    outputs = Outputs(session.card, sinks, meter, options, live=source.live, on_frame=callbacks.on_frame)
+    answers: Slot[Answer] = Slot()
+    region = Region(options.roi)
+    outputs = Outputs(session.card, sinks, meter, options, region, live=source.live, on_frame=callbacks.on_frame)
     with contextlib.closing(outputs):
-        inference = Inference(session, source, answers, meter, options)
+        inference = Inference(session, source, answers, meter, options, region)
         if stop():
             inference.stop()
         inference.start()

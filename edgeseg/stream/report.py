@@ -41,6 +41,7 @@ class SourceReport(msgspec.Struct):
         captured, inferred, dropped: As of the stream, of this source alone.
         clock: Who took the time of capture; empty before the first frame.
         silent_s: Seconds since its last frame was read; 0 before the first.
+        unseen_s: Seconds since its last frame was shown; 0 before the first.
     """
 
     name: str
@@ -54,6 +55,7 @@ class SourceReport(msgspec.Struct):
     dropped: Dropped
     clock: Clock | None
     silent_s: float
+    unseen_s: float = 0.0
 
 
 class StreamReport(msgspec.Struct):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 
 from edgeseg.errors import UsageError
 from edgeseg.windows import Window
 
-__all__ = ["Roi"]
+__all__ = ["Region", "Roi"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,37 @@ class Roi:
             region = f"{self.x:g},{self.y:g},{self.width:g},{self.height:g}"
             raise UsageError(f"The region {region} does not lie in frames of {width}x{height} pixels.")
         return Window(top, left, bottom - top, right - left)
+
+
+@dataclass
+class Region:
+    """What of each source's frames is segmented. It stays where it is should a camera begin to give another size.
+
+    Attributes:
+        roi: As it was asked for; None is all. Pixels are those of a source's first frame.
+    """
+
+    roi: Roi | None
+    _shares: dict[str, Roi] = field(default_factory=dict)
+    _sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def window(self, source: str, frame_hw: tuple[int, int]) -> Window:
+        """Its whole pixels in a frame of that source.
+
+        Raises:
+            UsageError: It reaches out of the source's first frame.
+        """
+        before = self._sizes.get(source)
+        if before != frame_hw:
+            self._sizes[source] = frame_hw
+            if before is not None:
+                sizes = [f"{width}x{height}" for height, width in (before, frame_hw)]
+                logger.warning("'%s' gives frames of %s pixels now, not of %s.", source, sizes[1], sizes[0])
+        if self.roi is None:
+            return Window(0, 0, *frame_hw)
+        if source not in self._shares:
+            found, (height, width) = self.roi.window(frame_hw), frame_hw
+            self._shares[source] = Roi(
+                found.left / width, found.top / height, found.width / width, found.height / height
+            )
+        return self._shares[source].window(frame_hw)

@@ -27,6 +27,7 @@ class Segmented:
         captured: The frame as it came.
         pixels: `(H, W, 3)` or `(H, W, 4)` uint8, never None, unlike those of `captured`.
         class_map: `(H, W)` uint8 class indices in the frame's coordinates; 255 where nothing is known.
+        class_map_age_ms: Milliseconds from capture until the class map was there.
         stage_ms: Milliseconds by stage of this frame, so far.
         margin: Mean difference of the two best classes' confidences, 0 to 1; None where the session gives class maps.
         report: The stream so far, made anew a few times a second.
@@ -36,6 +37,7 @@ class Segmented:
     captured: Captured
     pixels: UInt8
     class_map: UInt8
+    class_map_age_ms: float
     stage_ms: dict[str, float]
     margin: float | None
     report: StreamReport

@@ -1,4 +1,4 @@
-"""What one thread hands to another: one thing at a time."""
+"""What one thread hands to another: of each source one thing at a time."""
 
 from __future__ import annotations
 
@@ -15,47 +15,54 @@ class Ended(Exception):
 
 
 class Slot(Generic[T]):
-    """Room for one thing, between one thread that puts and one that takes.
+    """Room for one thing of each source, between one thread that puts and one that takes.
 
-    Args:
-        keeps_all: `put` waits until there is room; else what was not taken yet is replaced.
+    They are taken in the order in which their places were filled.
     """
 
-    def __init__(self, *, keeps_all: bool) -> None:
-        self._keeps_all = keeps_all
-        self._thing: T | None = None
+    def __init__(self) -> None:
+        self._things: dict[str, T] = {}
         self._ended = False
         self._changed = threading.Condition()
 
-    def put(self, thing: T) -> T | None:
-        """Leave a thing; gives what will never be taken: the one that was replaced, or after `end` this one."""
+    def put(self, thing: T, source: str = "", *, waits: bool) -> T | None:
+        """Leave a thing; gives what will never be taken: the one that was replaced, or after `end` this one.
+
+        Args:
+            thing: To leave.
+            source: Whose it is.
+            waits: Until the one before was taken; else that is replaced.
+        """
         with self._changed:
-            while self._keeps_all and self._thing is not None and not self._ended:
+            while waits and source in self._things and not self._ended:
                 self._changed.wait()
             if self._ended:
                 return thing
-            left, self._thing = self._thing, thing
+            left = self._things.get(source)
+            self._things[source] = thing
             self._changed.notify_all()
             return left
 
     def take(self, seconds: float) -> T | None:
-        """The thing, None where none comes in time.
+        """A thing, None where none comes in time.
 
         Raises:
             Ended: It was ended, and all was taken.
         """
         with self._changed:
-            if self._thing is None and not self._ended:
+            if not self._things and not self._ended:
                 self._changed.wait(seconds)
-            thing, self._thing = self._thing, None
-            if thing is None and self._ended:
-                raise Ended
+            if not self._things:
+                if self._ended:
+                    raise Ended
+                return None
+            thing = self._things.pop(next(iter(self._things)))
             self._changed.notify_all()
             return thing
 
     def is_full(self) -> bool:
         """Whether there is a thing to take."""
-        return self._thing is not None
+        return bool(self._things)
 
     def has_ended(self) -> bool:
         """Whether nothing more is put."""

@@ -91,6 +91,7 @@ class Source(ABC):
     def __init__(self) -> None:
         self.health = Health()
         self._stopped = threading.Event()
+        self._renamed = False
 
     @property
     def parts(self) -> tuple[Source, ...]:
@@ -111,6 +112,10 @@ class Source(ABC):
     def stop(self) -> None:
         """Have `read` give None from now on, also one that waits. Called by any thread."""
         self._stopped.set()
+
+    def rename(self, name: str) -> None:
+        """Give it a name of its own among several."""
+        self.name, self._renamed = name, True
 
     def ready(self) -> bool:
         """Whether `read` returns at once."""

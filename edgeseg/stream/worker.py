@@ -86,6 +86,8 @@ def main() -> None:
     """Leave the frames of a source in a mailbox, and tell of each."""
     for number in (signal.SIGINT, signal.SIGTERM):  # These go to all; who started this process ends it.
         signal.signal(number, signal.SIG_IGN)
+    # In a group of its own it gets SIGHUP from the system, should who started it be killed while it is stopped.
+    os.setpgid(0, 0)
     # A camera's library may write to stdout by itself; messages keep the real one.
     messages = os.dup(1)
     os.dup2(2, 1)

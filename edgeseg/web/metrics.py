@@ -34,10 +34,17 @@ class Metrics:
         self._ages = Histogram(
             "edgeseg_frame_age_seconds", "From capture until here.", registry=self._registry, buckets=BUCKETS_S
         )
+        self._class_map_ages = Histogram(
+            "edgeseg_class_map_age_seconds",
+            "From capture until the class map was there.",
+            registry=self._registry,
+            buckets=BUCKETS_S,
+        )
         self._registry.register(_Reported(engine, monitor, viewers))
 
-    def observe(self, stage_ms: dict[str, float], age_s: float) -> None:
-        """Count one frame: milliseconds by stage, and seconds since it was captured."""
+    def observe(self, stage_ms: dict[str, float], class_map_age_s: float, age_s: float) -> None:
+        """Count one frame: milliseconds by stage, seconds from its capture to its class map, and until now."""
+        self._class_map_ages.observe(class_map_age_s)
         for stage, ms in stage_ms.items():
             self._stages.labels(stage).observe(ms / 1000)
         self._ages.observe(age_s)

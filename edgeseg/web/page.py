@@ -56,7 +56,8 @@ class PageSink(Sink):
         """See `Sink.write`. Costs a copy of the picture while somebody watches."""
         captured = segmented.captured
         self._monitor.wrote(captured, segmented.report)
-        self._server.metrics.observe(segmented.stage_ms, (time.monotonic_ns() - captured.captured_ns) / 1e9)
+        age_s = (time.monotonic_ns() - captured.captured_ns) / 1e9
+        self._server.metrics.observe(segmented.stage_ms, segmented.class_map_age_ms / 1e3, age_s)
         now = time.monotonic()
         if self._server.viewers():
             self._painter.offer(segmented.overlay)

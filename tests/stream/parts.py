@@ -38,7 +38,7 @@ def segmented(
     if class_map is None:
         class_map = np.zeros(picture.shape[:2], np.uint8)
     frame = Captured(picture, sequence, captured_ns, name or f"test-{sequence:06d}", "test")
-    return Segmented(frame, picture, class_map, {}, None, report(), lambda given: given.frame)
+    return Segmented(frame, picture, class_map, 20.0, {}, None, report(), lambda given: given.frame)
 
 
 def report(state: State = "live", *, frozen: bool = False, reason: str = "", silent_s: float = 0.0) -> StreamReport:

@@ -42,7 +42,7 @@ def segmented(
     number = round(at_s * FPS) if sequence is None else sequence
     frame = Captured(pixels, number, round(at_s * 1e9), name or f"front-{at_s:06.2f}", "front")
     class_map = np.zeros(pixels.shape[:2], np.uint8)
-    return Segmented(frame, pixels, class_map, {}, margin, REPORT, lambda segmented: segmented.frame)
+    return Segmented(frame, pixels, class_map, 20.0, {}, margin, REPORT, lambda segmented: segmented.frame)
 
 
 def keep(folder: Path, frames: list[tuple[float, float]], count: int = 3) -> None:

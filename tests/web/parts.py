@@ -71,7 +71,7 @@ class Street:
         class_map = np.asarray(smooth.astype(np.uint16) * self._classes // 256, np.uint8)
         name = report.sources[0].name
         captured = Captured(pixels, index, time.monotonic_ns(), f"{name}-{index:06d}", name, "rendered")
-        return Segmented(captured, pixels, class_map, dict(STAGE_MS), 0.7, report, self._draw)
+        return Segmented(captured, pixels, class_map, 20.0, dict(STAGE_MS), 0.7, report, self._draw)
 
     def _draw(self, segmented: Segmented) -> UInt8:
         self.drawn += 1

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import io
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -86,6 +87,8 @@ class AreaLines(Sink):
             {name: share for name, share in zip(self._names, shares, strict=False) if share},
             shares[VOID] or None,
         )
+        if not os.fstat(self._file.fileno()).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "somebody has removed it", self.output)
         content = msgspec.json.encode(line) + b"\n"
         end = self._file.seek(0, io.SEEK_END)
         if self._file.write(content) != len(content):

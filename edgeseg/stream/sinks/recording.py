@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import logging
@@ -51,7 +52,13 @@ class Recording:
                 self.cut_off("was left by a process that was killed or lost its power")
 
     def sync(self) -> None:
-        """Wait until what was written so far is on disk."""
+        """Wait until what was written so far is on disk.
+
+        Raises:
+            OSError: It can't be written, or somebody has removed the file.
+        """
+        if not os.fstat(self._lock).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "somebody has removed it", str(self.part))
         os.fdatasync(self._lock)
 
     def finish(self) -> None:

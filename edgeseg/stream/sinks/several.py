@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edgeseg.errors import EdgesegError
 from edgeseg.labels import VOID
+from edgeseg.stream.hud import dim, trouble
 from edgeseg.stream.report import StreamReport
 from edgeseg.stream.sink import Segmented, Sink
 
@@ -77,6 +78,7 @@ class Mosaic(Sink):
         self._frame: UInt8 = np.empty((0, 0, 3), np.uint8)
         self._class_map: UInt8 = np.empty((0, 0), np.uint8)
         self._shown = -PERIOD_S
+        self._dimmed: set[str] = set()
         self.output = sink.output
 
     @property
@@ -91,11 +93,13 @@ class Mosaic(Sink):
             self._frame = np.zeros((height * self._rows, width * self._columns, 3), np.uint8)
             self._class_map = np.full(self._frame.shape[:2], VOID, np.uint8)
         place = self._places[segmented.captured.source]
+        self._dimmed.discard(segmented.captured.source)
         self._put(segmented.frame, self._frame, place, cv2.INTER_AREA)
         self._put(segmented.class_map, self._class_map, place, cv2.INTER_NEAREST_EXACT)
         now = time.monotonic()
         if now - self._shown >= PERIOD_S:
             self._shown = now
+            self._dim(segmented.report)
             captured = dataclasses.replace(segmented.captured, pixels=self._frame, source="")
             self._sink.write(
                 dataclasses.replace(segmented, captured=captured, pixels=self._frame, class_map=self._class_map)
@@ -109,10 +113,22 @@ class Mosaic(Sink):
         """See `Sink.close`."""
         self._sink.close()
 
-    def _put(self, picture: UInt8, whole: UInt8, place: int, interpolation: int) -> None:
+    def _dim(self, report: StreamReport) -> None:
+        """Make grey what is not live any more, once, and say why; its classes are not known any more."""
+        for name, place in self._places.items():
+            words = trouble(report, name)
+            if words is not None and name not in self._dimmed:
+                self._dimmed.add(name)
+                dim(self._part(self._frame, place), words)
+                self._part(self._class_map, place)[...] = VOID
+
+    def _part(self, whole: UInt8, place: int) -> UInt8:
         (height, width), (row, column) = self._cell, divmod(place, self._columns)
-        part = whole[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        return whole[row * height : (row + 1) * height, column * width : (column + 1) * width]
+
+    def _put(self, picture: UInt8, whole: UInt8, place: int, interpolation: int) -> None:
+        part = self._part(whole, place)
         if picture.shape == part.shape:
             np.copyto(part, picture)
         else:
-            cv2.resize(picture, (width, height), dst=part, interpolation=interpolation)
+            cv2.resize(picture, self._cell[::-1], dst=part, interpolation=interpolation)

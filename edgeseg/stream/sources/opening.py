@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Literal
 
@@ -36,9 +37,9 @@ def open_source(
     Args:
         uri: A USB camera (`0`, `/dev/video0`, `/dev/v4l/by-id/...`, `v4l2:///dev/video0?width=1280&height=720&fps=30`),
             `csi://0`, `picamera://0`, `rtsp://`, `http://`, a video file, an image, a folder of images, `demo://bikes`,
-            or `synthetic://`.
+            or `synthetic://`. In addresses of networks `$NAME` stands for what the environment says.
         policy: `latest` gives the newest frame and passes over older ones; a file is then played at its own pace. `all`
-            gives every frame, and has a camera wait. None is `latest` for cameras and `all` for files.
+            gives every frame that a camera gives, and has it wait. None is `latest` for cameras and `all` for files.
         loop: A file begins anew at its end.
         stop: Once it says True, a camera is waited for no longer.
         patience: With a camera that fails; None is that of `patience_with`.
@@ -48,10 +49,13 @@ def open_source(
         SourceLost: There is nothing at the address, or it can't be decoded.
         MissingDependency: The package or library that it needs is not there.
     """
+    if is_network(uri):
+        uri = os.path.expandvars(uri)
     if camera_kind(uri) == "v4l2":
         uri = lasting_address(uri)
     live = keeps_time(uri)
-    if not live and policy != "latest":
-        return open_here(uri, loop=loop)
+    here = policy == "all" and not camera_kind(uri) if live else policy != "latest"
+    if here:
+        return open_here(uri, loop=loop, waits=True)
     reading = Reading(loop=loop, paced=not live, waits=live and policy == "all")
     return LiveSource(uri, reading, stop=stop, patience=patience or patience_with(uri))

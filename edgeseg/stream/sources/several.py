@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.errors import EdgesegError
 from edgeseg.stream.slot import Ended, Slot
 from edgeseg.stream.source import Captured, Source
 
@@ -82,7 +81,8 @@ class Several(Source):
         return any(lane.has_frame for lane in self._lanes)
 
     def close(self) -> None:
-        """Close all sources."""
+        """Close all sources, which end at the same time."""
+        self.stop()
         for lane in self._lanes:
             lane.close()
 
@@ -95,12 +95,12 @@ class _Lane:
     """
 
     def __init__(self, source: Source, name: str) -> None:
-        source.name = name
+        source.rename(name)
         self.source, self.name = source, name
-        self.error: EdgesegError | None = None
+        self.error: Exception | None = None
         self.spare: deque[UInt8] = deque()
         self.ended = False
-        self._slot: Slot[Captured] = Slot(keeps_all=not source.live)
+        self._slot: Slot[Captured] = Slot()
         self._thread: threading.Thread | None = None
 
     @property
@@ -122,7 +122,6 @@ class _Lane:
 
     def close(self) -> None:
         self._slot.end()
-        self.source.stop()
         if self._thread is not None:
             self._thread.join()
         self.source.close()
@@ -134,12 +133,12 @@ class _Lane:
                 if captured is None:
                     break
                 named = dataclasses.replace(captured, source=self.name, name=f"{self.name}-{captured.sequence:06d}")
-                left = self._slot.put(named)
+                left = self._slot.put(named, waits=not self.source.live)
                 if left is not None and left.pixels is not None:
                     self.spare.append(left.pixels)
                 with changed:
                     changed.notify()
-        except EdgesegError as error:
+        except Exception as error:
             self.error = error
         finally:
             self._slot.end()

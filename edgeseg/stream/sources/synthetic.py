@@ -32,8 +32,8 @@ class SyntheticSource(Source):
 
     name = "synthetic"
 
-    def __init__(self, spec: Synthetic, *, first: int = 0) -> None:
-        """Lay out the street of `spec`, from frame `first` on."""
+    def __init__(self, spec: Synthetic, *, first: int = 0, waits: bool = False) -> None:
+        """Lay out the street of `spec`, from frame `first` on; with `waits` each frame waits to be read."""
         super().__init__()
         self._spec = spec
         self._scene = Scene(spec.size_at(first), spec.seed)
@@ -41,11 +41,11 @@ class SyntheticSource(Source):
         # Opened again it goes on, and is not silent anew.
         self._stall_at = spec.stall_at if spec.stall_at > first or not first else -1
         self._begin = math.nan
-        self.live = spec.fps > 0
+        self.live = spec.fps > 0 and not waits
         self.fps = spec.fps or 25.0
         self.frame_hw = spec.size_at(first)
         self.total = spec.frames or None
-        self._rendered = [] if 0 < spec.fps <= RENDERED_LIVE else self._render_some(first)
+        self._rendered = [] if self.live and spec.fps <= RENDERED_LIVE else self._render_some(first)
 
     def read(self, out: Frame | None = None) -> Captured | None:
         """See `Source.read`."""

@@ -56,13 +56,14 @@ def keeps_time(uri: str) -> bool:
     return bool(camera_kind(uri)) or (split_scheme(uri)[0] == "synthetic" and parse_synthetic(uri).fps > 0)
 
 
-def open_here(uri: str, *, first: int = 0, loop: bool = False) -> Source:
+def open_here(uri: str, *, first: int = 0, loop: bool = False, waits: bool = False) -> Source:
     """The source that `uri` means, read by this process.
 
     Args:
         uri: See `open_source`.
         first: Number of the first frame, of a source that goes on where it was.
         loop: A file begins anew at its end.
+        waits: Each frame of `synthetic://` waits to be read, whatever its pace.
 
     Raises:
         UsageError: There is no such kind of source, or an option does not fit.
@@ -76,7 +77,7 @@ def open_here(uri: str, *, first: int = 0, loop: bool = False) -> Source:
         return camera
     scheme = split_scheme(uri)[0]
     if scheme == "synthetic":
-        return SyntheticSource(parse_synthetic(uri), first=first)
+        return SyntheticSource(parse_synthetic(uri), first=first, waits=waits)
     path = local_path(uri)
     if path is None:
         hint = nearest(scheme, [*CAMERAS, *OTHERS])
