@@ -53,7 +53,15 @@ def metadata(wheel: Path) -> Message:
 
 def expected_files() -> Iterator[str]:
     package = ROOT / "edgeseg"
-    for pattern in ("*.py", "py.typed", "networks.json", "zoo/*.onnx", "zoo/*.npz", "backends/tensorrt/*.cu"):
+    for pattern in (
+        "*.py",
+        "py.typed",
+        "networks.json",
+        "zoo/*.onnx",
+        "zoo/*.npz",
+        "backends/tensorrt/*.cu",
+        "web/*.html",
+    ):
         yield from (str(path.relative_to(ROOT)) for path in package.rglob(pattern))
     for kind in SHARED:
         folder = f"edgeseg-{__version__}.data/data/share/edgeseg/{kind}"
@@ -92,7 +100,7 @@ def test_the_core_asks_for_small_packages_alone(metadata: Message) -> None:
 
 
 #: Extras that any machine can have.
-EVERYWHERE = {"onnxruntime", "openvino", "vision", "demo"}
+EVERYWHERE = {"onnxruntime", "openvino", "vision", "video", "web", "demo"}
 
 
 def test_only_training_asks_for_torch(metadata: Message) -> None:

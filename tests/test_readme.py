@@ -34,6 +34,7 @@ SLOW = {
     "edgeseg build runs/street": "it needs what was trained before",
     "edgeseg eval engines/street": "it needs what was built before",
     "edgeseg run demo://bikes overlay.mp4": "it needs the engine that was built before, and decodes a whole video",
+    "edgeseg run 'synthetic://": "it needs the engine that was built before",
 }
 
 

@@ -112,7 +112,7 @@ def main() -> None:
 
 def _open(starter: _Stdin) -> Source:
     request = starter.request
-    source = open_here(request.uri, first=request.first, loop=request.loop)
+    source = open_here(request.uri, first=request.first, loop=request.loop, waits=request.waits)
     return Paced(source, first=request.first) if request.paced else source
 
 

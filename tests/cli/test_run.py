@@ -142,6 +142,7 @@ def test_a_truncated_video_ends_well_with_a_warning(capsys: pytest.CaptureFixtur
         pytest.param(["rtps://a:b@c/1"], 2, "'rtps://***@c/1' is no source", id="a source that is not possible"),
         pytest.param(["/dev/video99", "null://"], 6, "/dev/video99", id="a camera that is not there"),
         pytest.param([SMALL, "--also", SMALL, "out.mp4"], 2, "out-%s.mp4", id="one file for two sources"),
+        pytest.param([SMALL, "out.mp4", "out.mp4"], 2, "out.mp4 is named twice", id="a sink twice"),
         pytest.param([SMALL, "null://", "--roi", "1,2,3"], 2, "'1,2,3' is no region", id="a region of three numbers"),
         pytest.param(["v.mp4", "v.mp4", "--policy", "latest"], 2, "never written to", id="a paced source as sink"),
         pytest.param(["synthetic://?frame=3"], 2, "Did you mean 'frames'", id="a misspelt option of the source"),

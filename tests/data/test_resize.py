@@ -133,7 +133,7 @@ def test_formats_carry_the_same_picture_into_the_buffer(mode: Mode, frame_hw: tu
     ("frame", "said"),
     [
         pytest.param(np.zeros((4, 4), np.uint8), "(4, 4)", id="grey"),
-        pytest.param(np.zeros((4, 4, 4), np.uint8), "(4, 4, 4)", id="four channels"),
+        pytest.param(np.zeros((4, 4, 5), np.uint8), "(4, 4, 5)", id="five channels"),
         pytest.param(np.zeros((4, 4, 3), np.float32), "float32", id="float"),
         pytest.param(np.zeros((0, 4, 3), np.uint8), "(0, 4, 3)", id="no pixels"),
     ],

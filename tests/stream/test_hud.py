@@ -137,3 +137,10 @@ def test_without_pillow_a_picture_that_is_not_live_is_dark_all_the_same(monkeypa
     picture = drawn(report("stalled"))
     assert picture[10:-10, 10:-10].max() < 90 and np.all(picture[1, 5] == AMBER[2::-1])
     assert np.array_equal(drawn(report()), grey())
+
+
+def test_a_picture_that_is_old_is_not_called_live_whatever_its_source_says() -> None:
+    told = report("live")
+    assert trouble(told) is None
+    told.sources[0].unseen_s = 4.5
+    assert trouble(told) == ("no picture for 4.5 s", "")

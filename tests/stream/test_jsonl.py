@@ -122,3 +122,12 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert "the disk took only a part of a line" in done.stdout, done.stderr
     assert [line["sequence"] for line in lines_of(path)] == list(range(len(lines_of(path)))) and lines_of(path)
+
+
+def test_a_file_that_somebody_removed_is_told_at_once(tmp_path: Path) -> None:
+    lines = AreaLines(tmp_path / "area.jsonl", LABELS)
+    lines.write(segmented(np.zeros((4, 4, 3), np.uint8)))
+    (tmp_path / "area.jsonl").unlink()
+    with pytest.raises(FileNotFoundError, match="removed"):
+        lines.write(segmented(np.zeros((4, 4, 3), np.uint8), 1))
+    lines.close()

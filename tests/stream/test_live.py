@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from edgeseg.data.synthetic import parse_synthetic
-from edgeseg.errors import SourceLost, UsageError
+from edgeseg.errors import EdgesegError, SourceLost, UsageError
 from edgeseg.stream.live import LiveSource, Patience
 from edgeseg.stream.mailbox import Letter, Mailbox
 from edgeseg.stream.source import Captured
@@ -103,6 +104,47 @@ def test_a_frame_that_is_given_back_makes_room_and_the_others_stay_whole(opened:
         last = captured.pixels
         time.sleep(0.01)
         assert np.array_equal(kept, before), "it was never given back"
+
+
+def test_a_program_that_never_gives_a_frame_back_loses_no_camera(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=1000&corrupt=0.2")
+    opened.append(source)
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        read(source)
+    assert source.health.reconnects == 0
+
+
+def test_it_is_ended_where_it_is_stopped_and_its_owner_is_killed() -> None:
+    code = (
+        "import time; from edgeseg.stream.live import LiveSource\n"
+        f"source = LiveSource('{SMALL}&fps=20'); print(source._process._child.pid, flush=True); time.sleep(60)"
+    )
+    root = str(Path(__file__).parents[2])
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert owner.stdout is not None
+    process = int(owner.stdout.readline())
+    os.kill(process, signal.SIGSTOP)
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    end = time.monotonic() + 5
+    while Path(f"/proc/{process}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{process}").exists()
+
+
+def test_waiting_for_it_to_open_ends_when_told_to_stop() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        asked = threading.Event()
+        threading.Timer(1.5, asked.set).start()
+        source = LiveSource(f"http://127.0.0.1:{silent.getsockname()[1]}/", stop=asked.is_set)
+        assert source.read() is None and source.health.stalls == 0
+        source.close()
 
 
 def test_the_address_is_not_on_the_command_line_of_its_process(opened: list[LiveSource]) -> None:
@@ -282,3 +324,11 @@ def test_a_writer_never_touches_what_is_held_or_newest() -> None:
         for letter in held:
             assert letter.pixels is not None and (letter.pixels == letter.sequence).all()
     assert len(held) == 3
+
+
+def test_a_frame_that_is_too_large_is_refused() -> None:
+    handle = Mailbox.create()
+    mailbox = Mailbox(handle)
+    os.close(handle)
+    with pytest.raises(EdgesegError, match=r"16384x8192 pixels is too large"):
+        mailbox.room(0, (8192, 16384, 3))

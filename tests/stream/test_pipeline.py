@@ -264,6 +264,27 @@ def test_a_sink_that_fails_is_switched_off_and_named_and_the_others_go_on(
     assert int(cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) == 9
 
 
+def test_a_sink_may_fail_in_any_way() -> None:
+    sink, other = Keep(), Keep()
+    sink.on_write = lambda: cv2.resize(np.empty((0, 0), np.uint8), (1, 1))
+    with make_session() as session:
+        report = run_stream(session, open_source(f"{SMALL}&frames=9"), [sink, other])
+    assert len(other.numbers) == 9 and "OpenCV" in report.failed["Keep"]
+
+
+def test_a_file_beside_a_camera_keeps_all_its_frames(tmp_path: Path) -> None:
+    sink = Keep()
+    sink.on_write = lambda: time.sleep(0.02)
+    write_video(tmp_path / "v.avi", 20)
+    sources = [open_source(f"{SMALL}&fps=60&frames=60"), open_source(str(tmp_path / "v.avi"))]
+    with make_session() as session, Several(sources) as source:
+        shown: dict[str, list[int]] = {"synthetic": [], "v": []}
+        callbacks = Callbacks(on_frame=lambda one: shown[one.captured.source].append(one.captured.sequence))
+        report = run_stream(session, source, [sink], callbacks=callbacks)
+    counts(report)
+    assert shown["v"] == list(range(20)) and shown["synthetic"]
+
+
 def test_when_the_last_sink_fails_there_is_nothing_to_go_on_for() -> None:
     sink, source = failing_at(3), open_source(SMALL)
     with make_session() as session, pytest.raises(EdgesegError, match="frame 3"):
@@ -403,6 +424,15 @@ def test_a_region_is_segmented_as_if_it_were_the_frame(roi: str) -> None:
     small = resize_frame(np.ascontiguousarray(frame[9:27, 12:36]), (24, 32), resize)[..., 1] // 64
     assert (picture[~inside] == VOID).all()
     assert np.array_equal(picture[9:27, 12:36], restore_class_map(small, (18, 24), resize))
+
+
+def test_a_region_stays_where_it_is_when_the_camera_gives_another_size(caplog: pytest.LogCaptureFixture) -> None:
+    sink, options = Keep(), StreamOptions(roi=Roi.parse("12,9,24,18"))
+    with make_session() as session:
+        run_stream(session, open_source(f"{SMALL}&frames=2&resize_at=1"), [sink], options)
+    assert "'synthetic' gives frames of 36x27 pixels now, not of 48x36" in caplog.text
+    seen = [np.argwhere(picture != VOID) for picture in sink.pictures]
+    assert [(*places.min(0), *places.max(0)) for places in seen] == [(9, 12, 26, 35), (7, 9, 19, 26)]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ class Writer:
     def write(self) -> None:
         self.written += 1
         self.sink.write(
-            Segmented(captured(), self.picture, self.picture[..., 0], 20.0, {}, None, report("live"), lambda _: self._draw())
+            Segmented(
+                captured(), self.picture, self.picture[..., 0], 20.0, {}, None, report("live"), lambda _: self._draw()
+            )
         )
 
     def _draw(self) -> UInt8:

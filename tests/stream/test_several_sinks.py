@@ -10,7 +10,7 @@ import pytest
 from edgeseg.data.images import read_frame
 from edgeseg.errors import EdgesegError
 from edgeseg.labels import VOID
-from edgeseg.stream import Segmented, Sink, StreamReport, open_source, run_stream
+from edgeseg.stream import Patience, Segmented, Sink, StreamReport, open_source, run_stream
 from edgeseg.stream.sinks.images import StillImage
 from edgeseg.stream.sinks.several import Mosaic, PerSource
 from edgeseg.stream.sources.several import Several
@@ -106,3 +106,18 @@ def test_where_one_fails_at_its_end_the_others_are_closed_and_it_is_told() -> No
     ):
         run_stream(session, source, [PerSource("%s", sinks.__getitem__)])
     assert [sink.closed for sink in sinks.values()] == [1, 1]
+
+
+def test_in_a_picture_of_all_the_one_that_is_gone_is_dimmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeseg.stream.sinks.several.PERIOD_S", 0.0)
+    sink = Keep()
+    size = "synthetic://?width=320&height=240"
+    patience = Patience(stall_s=0.5, pause_s=60)
+    uris = [f"{size}&fps=30&stall_at=5&stall_s=60", f"{size}&fps=30&frames=45&seed=1"]
+    with make_session() as session, Several([open_source(uri, patience=patience) for uri in uris]) as source:
+        names = [part.name for part in source.parts]
+        seen = lambda: bool(sink.frames) and source.parts[0].health.state == "stalled" and len(sink.frames) > 30  # noqa: E731
+        run_stream(session, source, [Mosaic(sink, names)], stop=seen)
+    gone, live = sink.frames[-1][:, :320], sink.frames[-1][:, 320:]
+    assert (sink.class_maps[-1][:, :320] == VOID).all() and (sink.class_maps[-1][:, 320:] != VOID).any()
+    assert gone[..., 0].mean() < 0.6 * live[..., 0].mean()

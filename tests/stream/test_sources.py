@@ -14,7 +14,7 @@ import pytest
 
 from edgeseg.data.synthetic import parse_synthetic
 from edgeseg.errors import EdgesegError, SourceLost, UsageError
-from edgeseg.stream.live import Patience
+from edgeseg.stream.live import LiveSource, Patience, Reading
 from edgeseg.stream.source import Captured, Source
 from edgeseg.stream.sources import open_source
 from edgeseg.stream.sources.several import Several
@@ -254,13 +254,35 @@ def test_images_have_no_pace(tmp_path: Path) -> None:
     assert "--policy all" in caught.value.hint
 
 
-def test_a_camera_waits_when_every_frame_is_asked_for() -> None:
+def test_every_frame_comes_when_every_frame_is_asked_for() -> None:
     with open_source(f"{SMALL}&fps=200&frames=30", policy="all") as source:
+        assert not source.live and [captured.sequence for captured in source] == list(range(30))
+
+
+def test_a_camera_that_waits_gives_one_frame_for_each_that_was_taken() -> None:
+    with LiveSource(f"{SMALL}&fps=100&frames=30", Reading(waits=True)) as source:
         frames = []
         for captured in source:
-            time.sleep(0.01)
+            time.sleep(0.02)
             frames.append(captured.sequence)
-    assert not source.live and frames[-1] == 29
+    assert not source.live and frames == list(range(30))
+
+
+def test_passwords_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMERA_PASSWORD", "secret")
+    asked: list[str] = []
+    monkeypatch.setattr("edgeseg.stream.sources.opening.LiveSource", lambda uri, *_, **__: asked.append(uri))
+    open_source("rtsp://me:$CAMERA_PASSWORD@host/1")
+    assert asked == ["rtsp://me:secret@host/1"]
+
+
+def test_names_stay_when_one_of_several_is_opened_again() -> None:
+    patience = Patience(stall_s=0.4, pause_s=0.1)
+    uris = [f"{SMALL}&fps=50&frames=40&stall_at=10&stall_s=60", f"{SMALL}&fps=50&frames=40&seed=1"]
+    with Several([open_source(uri, patience=patience) for uri in uris]) as source:
+        names = {captured.source for captured in source}
+    assert names == {"synthetic-1", "synthetic-2"} == {part.name for part in source.parts}
+    assert source.parts[0].health.reconnects == 1
 
 
 def test_several_sources_take_turns_under_names_of_their_own(tmp_path: Path) -> None:
