@@ -74,9 +74,14 @@ def _have_engine(word: str | None) -> None:
 
 
 def _pick_camera() -> str:
-    from edgeseg.device.cameras import list_cameras
+    """The address of the first camera, one at the board's own port before USB, and of a video where there is none."""
+    from edgeseg.device.cameras import list_cameras, port_addresses
 
-    cameras = list_cameras()
+    cameras, ports = list_cameras(), port_addresses()
+    if ports:
+        others = "".join(f" {camera.device}" for camera in cameras)
+        say(f"Camera: {ports[0]}, at the board's own port." + (f" Others:{others}" if others else ""))
+        return ports[0]
     if not cameras:
         say("No camera was found: the demo video is played. A camera is given as in: edgeseg demo rtsp://host/path")
         return "demo://bikes"

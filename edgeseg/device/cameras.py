@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgeseg.errors import SourceLost
 
-__all__ = ["Camera", "holders", "lasting_path", "list_cameras", "refuse_unusable"]
+__all__ = ["Camera", "holders", "lasting_path", "list_cameras", "port_addresses", "refuse_unusable"]
 
 #: Requests of <linux/videodev2.h>, the same on all machines that Linux runs on today.
 QUERY_CAPABILITY, REQUEST_BUFFERS = 0x80685600, 0xC0145608
@@ -59,6 +59,16 @@ def list_cameras(root: Path = Path("/")) -> tuple[Camera, ...]:
         if device.exists() and _port(name) is None and _captures(device, _read(node / "index")):
             cameras.append(Camera(name, device, lasting_path(device)))
     return tuple(cameras)
+
+
+def port_addresses(root: Path = Path("/")) -> tuple[str, ...]:
+    """Addresses of cameras at the board's own ports, such as `csi://0`, as far as Video4Linux shows them.
+
+    Args:
+        root: Folder that holds `sys`.
+    """
+    names = (_read(node / "name") for node in sorted(root.glob("sys/class/video4linux/video*")))
+    return tuple(dict.fromkeys(address for name in names if (address := _port(name)) is not None))
 
 
 def lasting_path(device: Path) -> Path | None:

@@ -10,12 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.device.cameras import Camera, holders, lasting_path, list_cameras, refuse_unusable
+from edgeseg.device.cameras import Camera, holders, lasting_path, list_cameras, port_addresses, refuse_unusable
 from edgeseg.errors import SourceLost
 from tests.device.video import METADATA, Kernel, add_node
 
 BY_ID = "by-id/usb-046d_HD_Pro_Webcam_C920_3F5A7B2E-video-index0"
 BY_PATH = "by-path/pci-0000:00:14.0-usb-0:1:1.0-video-index0"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        pytest.param(["vi-output, imx219 9-0010"], ("csi://0",), id="a Jetson's"),
+        pytest.param(["unicam-image", "bcm2835-isp-capture0"], ("picamera://0",), id="a Raspberry Pi's, once"),
+        pytest.param(["HD Pro Webcam C920"], (), id="a USB camera is at none"),
+    ],
+)
+def test_cameras_at_the_boards_own_ports_have_an_address(
+    names: list[str], expected: tuple[str, ...], tmp_path: Path
+) -> None:
+    for number, name in enumerate(names):
+        folder = tmp_path / f"sys/class/video4linux/video{number}"
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(f"{name}\n")
+    assert port_addresses(tmp_path) == expected
 
 
 def test_a_camera_is_listed_once_with_its_lasting_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
