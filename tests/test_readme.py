@@ -34,6 +34,11 @@ SLOW = {
     "edgeseg build runs/street": "it needs what was trained before",
     "edgeseg eval engines/street": "it needs what was built before",
     "edgeseg run demo://bikes overlay.mp4": "it needs the engine that was built before, and decodes a whole video",
+    "edgeseg build liteseg-nano-camvid --int8 --backend tensorrt-rtx": "tests of TensorRT-RTX build the same",
+    "edgeseg inspect rtx": "it needs what was built before",
+    "edgeseg pack": "it quantizes and judges, as tests of bundles do with less",
+    "edgeseg calibrate": "it measures ranges on a whole video",
+    "edgeseg quantize": "it needs the ranges that were measured before",
     "edgeseg run 'synthetic://": "it needs the engine that was built before",
 }
 

@@ -131,6 +131,7 @@ def test_the_log_tells_the_story(stock: Path, tmp_path: Path, capsys: pytest.Cap
     assert all("of confident pixels agree" in line for line in told)
 
 
+@pytest.mark.slow
 def test_the_same_frames_give_the_same_graph_twice(build: Any) -> None:
     first, second = (build(f"relu6-{SPREAD}.onnx")[1] for _ in range(2))
     for name in ("graph_sha256", "ranges_sha256", "int8"):
@@ -239,6 +240,7 @@ def test_auto_needs_frames(stock: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "--calib FOLDER|VIDEO" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_recipe_of_a_model_is_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The shipped model's card says what was found for it; an option asks for something else."""
     card = graph_card(load_graph(zoo_model(DEFAULT_MODEL)))

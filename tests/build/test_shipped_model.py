@@ -60,7 +60,10 @@ def real_frames(source: str) -> Iterator[np.ndarray]:
     return (frame for _, frame in frames)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name == DEFAULT_MODEL else pytest.mark.slow) for name in MODELS],
+)
 def model(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

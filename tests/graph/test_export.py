@@ -64,6 +64,7 @@ def test_it_is_prepared_for_any_size(exported: Path, size: tuple[int, int]) -> N
     assert not {node.op_type for node in prepared.graph} & {"Shape", "BatchNormalization", "ReduceMean"}
 
 
+@pytest.mark.slow
 def test_a_network_that_exports_wrong_is_refused(monkeypatch: pytest.MonkeyPatch, exported: Path) -> None:
     graph = load_graph(exported)
     card = graph_card(graph)
@@ -109,6 +110,7 @@ def test_what_foreign_weights_do_not_say_has_to_be_said(foreign: Path, said: Any
     assert hint in refusal.value.hint
 
 
+@pytest.mark.slow
 def test_foreign_weights_get_the_frames_that_they_were_trained_on(foreign: Path) -> None:
     card = graph_card(export_checkpoint(BuildRecipe(model=str(foreign), **NETWORK, **TRAINED, channels="bgr")))
     assert card is not None

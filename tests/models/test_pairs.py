@@ -18,16 +18,23 @@ from edgeseg.models import list_models
 from edgeseg.models.registry import BACKBONES
 from tests.models.pairs import SIZES, TESTED, Found, check_backbone
 
-PAIRS = pytest.mark.parametrize("name", list_models())
+#: These backbones are tried at every run, the others by `make test-slow`: all take minutes.
+QUICK = ("-mobilenetv2", "-shufflenetv2")
+PAIRS = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name.endswith(QUICK) else pytest.mark.slow) for name in list_models()],
+)
 #: Decibels. Untrained networks that saw two frames lose more than trained ones do.
 LEAST_SNR = 6
 
 
 @pytest.fixture(scope="module")
-def checked() -> Iterator[dict[str, Future[dict[str, Found]]]]:
-    """What became of each backbone under all decoders, on all cores."""
+def checked(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[dict[str, Found]]]]:
+    """What became of each backbone that is tried under all decoders, on all cores."""
+    names = {item.callspec.params.get("name", "") for item in request.session.items if hasattr(item, "callspec")}
+    tried = [backbone for backbone in BACKBONES if any(str(name).endswith(f"-{backbone}") for name in names)]
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield {backbone: pool.submit(check_backbone, backbone) for backbone in BACKBONES}
+        yield {backbone: pool.submit(check_backbone, backbone) for backbone in tried}
         pool.shutdown(cancel_futures=True)
 
 

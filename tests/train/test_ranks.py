@@ -68,6 +68,7 @@ def write_recipe(folder: Path, epochs: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_train_stop_together_and_go_on(tmp_path: Path) -> None:
     write_recipe(tmp_path, epochs=30)
     run = torchrun(tmp_path, *TRAIN)

@@ -156,6 +156,7 @@ def pairs(backend: Backend) -> dict[str, tuple[ir.Model, Any]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_a_pair_of_every_decoder_is_built(
@@ -173,6 +174,7 @@ def test_a_pair_of_every_decoder_is_built(
     check(built, layers, count_convs(prepared)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_a_pair_of_every_decoder_takes_several_frames(
     decoder: str,
