@@ -85,6 +85,7 @@ def test_a_stopped_run_goes_on_as_if_it_never_stopped(
     assert_same_run(straight, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_quantization_aware_run_goes_on_likewise(
     recipe: TrainRecipe, straight: Path, tmp_path: Path, precision: str
