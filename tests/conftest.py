@@ -14,5 +14,5 @@ from hypothesis import settings
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine is slow now and then; no test asserts a time.
-settings.register_profile("edgeseg", deadline=None)
+settings.register_profile("edgeseg", deadline=None, max_examples=40)
 settings.load_profile("edgeseg")

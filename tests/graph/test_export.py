@@ -13,6 +13,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+#: Exporting a whole network takes most of a minute; tests of pairs export small ones at every run.
+pytestmark = pytest.mark.slow
+
 from edgeseg.build.checkpoint import export_checkpoint
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.errors import EdgesegError, UsageError
@@ -64,7 +67,6 @@ def test_it_is_prepared_for_any_size(exported: Path, size: tuple[int, int]) -> N
     assert not {node.op_type for node in prepared.graph} & {"Shape", "BatchNormalization", "ReduceMean"}
 
 
-@pytest.mark.slow
 def test_a_network_that_exports_wrong_is_refused(monkeypatch: pytest.MonkeyPatch, exported: Path) -> None:
     graph = load_graph(exported)
     card = graph_card(graph)
@@ -110,7 +112,6 @@ def test_what_foreign_weights_do_not_say_has_to_be_said(foreign: Path, said: Any
     assert hint in refusal.value.hint
 
 
-@pytest.mark.slow
 def test_foreign_weights_get_the_frames_that_they_were_trained_on(foreign: Path) -> None:
     card = graph_card(export_checkpoint(BuildRecipe(model=str(foreign), **NETWORK, **TRAINED, channels="bgr")))
     assert card is not None

@@ -23,7 +23,7 @@ from edgeseg.build.graph_facts import Quantization
 from edgeseg.build.prepared import open_prepared
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Int8Recipe
-from edgeseg.catalog import ranges_beside, zoo_model, zoo_models
+from edgeseg.catalog import DEFAULT_MODEL, ranges_beside, zoo_model, zoo_models
 from edgeseg.graph.attach import CLASS_MAP, FRAME
 from edgeseg.graph.io import require_card
 from edgeseg.graph.verify import verify_batch
@@ -98,7 +98,10 @@ def check(built: Built, layers: tuple[Layer, ...], convolutions: int) -> None:
     assert (built.not_int8, built.untold) == ((), ())
 
 
-@pytest.fixture(scope="module", params=zoo_models())
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name == DEFAULT_MODEL else pytest.mark.slow) for name in zoo_models()],
+)
 def shipped(request: pytest.FixtureRequest, backend: Backend) -> tuple[str, ir.Model]:
     return request.param, open_prepared(BuildRecipe(model=request.param))[1]
 
