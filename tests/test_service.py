@@ -50,8 +50,8 @@ def test_an_abstract_socket_is_understood() -> None:
 )
 def test_without_a_manager_nothing_happens(address: str) -> None:
     notifier = Notifier(address)
-    notifier.ready()
-    notifier.close()
+    for tell in (notifier.ready, notifier.alive, notifier.stopping, notifier.close):
+        assert tell() is None, "who is not there is no reason to stop"  # type: ignore[func-returns-value]
 
 
 COMMANDS = [

@@ -226,7 +226,7 @@ class LiveSource(Source):
             health.reason = error.message
             logger.warning("%s It is opened again.", error.message)
             return
-        health.reconnects += self._tries > 0 and self._process is not None
+        health.reconnects += health.state == "stalled" and self._process is not None
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -115,27 +115,6 @@ def test_a_program_that_never_gives_a_frame_back_loses_no_camera(opened: list[Li
     assert source.health.reconnects == 0
 
 
-def test_it_is_ended_where_it_is_stopped_and_its_owner_is_killed() -> None:
-    code = (
-        "import time; from edgeseg.stream.live import LiveSource\n"
-        f"source = LiveSource('{SMALL}&fps=20'); print(source._process._child.pid, flush=True); time.sleep(60)"
-    )
-    root = str(Path(__file__).parents[2])
-    owner = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}
-    )
-    assert owner.stdout is not None
-    process = int(owner.stdout.readline())
-    os.kill(process, signal.SIGSTOP)
-    owner.kill()
-    owner.wait()
-    owner.stdout.close()
-    end = time.monotonic() + 5
-    while Path(f"/proc/{process}").exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{process}").exists()
-
-
 def test_waiting_for_it_to_open_ends_when_told_to_stop() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -177,6 +156,13 @@ def test_a_camera_that_is_not_there_yet_is_waited_for_when_that_is_asked_for(ope
     assert source.health.state == "connecting" and source.read() is None
     assert source.health.state == "connecting" and "/dev/video99" in source.health.reason
     assert source.health.beats >= 2 and source.health.reconnects == 0
+
+
+def test_a_camera_that_was_waited_for_is_opened_and_not_reconnected(opened: list[LiveSource]) -> None:
+    source = LiveSource(f"{SMALL}&fps=50", patience=Patience(wait=True))
+    opened.append(source)
+    assert source.health.state == "connecting" and read(source).sequence == 0
+    assert (source.health.state, source.health.reconnects, source.name) == ("live", 0, "synthetic")
 
 
 @pytest.mark.parametrize(
@@ -281,7 +267,8 @@ def test_nothing_is_left_when_it_is_closed() -> None:
     assert (len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))) == (handles, threads)
 
 
-def test_it_does_not_outlive_who_opened_it() -> None:
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["while it runs", "while it is stopped"])
+def test_it_does_not_outlive_who_opened_it(is_stopped: bool) -> None:
     code = (
         "import time; from edgeseg.stream.live import LiveSource\n"
         f"source = LiveSource('{SMALL}&fps=20'); print(source._process._child.pid, flush=True); time.sleep(60)"
@@ -292,6 +279,8 @@ def test_it_does_not_outlive_who_opened_it() -> None:
     )
     assert owner.stdout is not None
     process = int(owner.stdout.readline())
+    if is_stopped:
+        os.kill(process, signal.SIGSTOP)
     owner.kill()
     owner.wait()
     owner.stdout.close()
