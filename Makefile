@@ -41,7 +41,7 @@ test-python%:
 		exec $(TEST_VENV)$*/bin/pytest -m "not slow" $(RUNTIME); exit 1; \
 	done; echo "Python $* is not on this machine: its tests are skipped."
 
-test-slow: $(TEST_VENV)/.installed ## Run the tests that take long
+test-slow: $(TEST_VENV)/.installed $(TEST_VENV)/windows ## Run the tests that take long
 	@tests/debian.sh browser
 	$(TEST_VENV)/bin/pytest -m slow
 
@@ -76,6 +76,11 @@ $(TEST_VENV)/.installed: setup.cfg pyproject.toml
 	@# In three places they are no Python: a parameter called `in`, and one without a default behind others with.
 	sed -i -E 's/\bin: list/in_: list/; s/(power: Weights = None, channel_axis: int)\)/\1 = ...)/' \
 		$(TEST_VENV)/stubs/tensorrt_bindings/tensorrt.pyi
+	@touch $@
+
+# An OpenCV that opens windows, for the tests of these alone.
+$(TEST_VENV)/windows: $(TEST_VENV)/.installed
+	$(TEST_VENV)/bin/pip install -q --no-deps --upgrade --target $@ opencv-python
 	@touch $@
 
 $(TEST_VENV)3.%/.installed: setup.cfg pyproject.toml

@@ -7,7 +7,7 @@ set -eu
 packages="gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
 gstreamer1.0-libav python3-gi"
 if [ "${1:-}" = browser ]; then
-    packages="$packages chromium"
+    packages="$packages chromium xdotool xvfb"
 fi
 missing=$(for package in $packages; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "edgeseg"
 #: The rooms of edgeseg from the ground up. A room may import rooms of lower floors, not its neighbours.
 FLOORS = (
     {"errors"},
-    {"files", "labels", "timing", "windows"},
+    {"children", "files", "labels", "timing", "windows"},
     {"card", "catalog", "recipes"},
     {"device"},
     {"models", "data", "graph", "backends"},

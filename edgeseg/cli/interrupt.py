@@ -6,52 +6,78 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 from edgeseg.cli.report import say
 
-__all__ = ["stopped_by_interrupt"]
+__all__ = ["Interrupt", "stopped_by_interrupt"]
 
 #: Exit code of a command that was interrupted.
 INTERRUPTED = 130
+LATE = "what was begun could not be finished in time; it is left as it is."
 
 
-@contextlib.contextmanager
-def stopped_by_interrupt(promise: str, *, drain_s: float | None = None) -> Iterator[Callable[[], bool]]:
-    """While inside, the first Ctrl-C or SIGTERM makes the function that this gives say True; the second aborts.
+class Interrupt:
+    """Whether somebody asked for the end.
 
     Args:
         promise: What is finished first, as in `Saving a checkpoint`; empty says nothing.
         drain_s: Seconds after SIGTERM or a second Ctrl-C until the process is ended, whatever hangs.
     """
-    asked = threading.Event()
-    ends: list[threading.Timer] = []
 
-    def end_within(seconds: float) -> None:
-        ends.append(threading.Timer(seconds, _end))
-        ends[-1].daemon = True
-        ends[-1].start()
+    def __init__(self, promise: str, drain_s: float | None) -> None:
+        self._promise, self._drain_s = promise, drain_s
+        self._asked = threading.Event()
+        self._ends: threading.Timer | None = None
 
-    def handle(number: int, _: FrameType | None) -> None:
-        if drain_s is not None and (number == signal.SIGTERM or asked.is_set()):
-            end_within(drain_s)
-        if asked.is_set():
+    def __call__(self) -> bool:
+        return self._asked.is_set()
+
+    def end_soon(self, why: str = "", code: int = INTERRUPTED) -> None:
+        """End the process within the seconds that it has, whatever hangs, and only then say why."""
+        if self._ends is None and self._drain_s is not None:
+            self._ends = threading.Timer(self._drain_s, _end, [why or LATE, code])
+            self._ends.daemon = True
+            self._ends.start()
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        """Take a signal."""
+        drains = number == signal.SIGTERM and self._drain_s is not None
+        if drains or self._asked.is_set():
+            self.end_soon()
+        if self._asked.is_set():
+            if drains:  # It ends in time, and what it has is not lost by asking twice.
+                return
             raise KeyboardInterrupt
-        asked.set()
-        if promise:
-            say(f"\n{promise}; Ctrl-C again aborts at once.")
+        self._asked.set()
+        if self._promise:
+            say(f"\n{self._promise}; Ctrl-C again aborts at once.")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    def close(self) -> None:
+        """It did end in time."""
+        if self._ends is not None:
+            self._ends.cancel()
+
+
+@contextlib.contextmanager
+def stopped_by_interrupt(promise: str, *, drain_s: float | None = None) -> Iterator[Interrupt]:
+    """While inside, the first Ctrl-C or SIGTERM makes what this gives say True when called; a second Ctrl-C aborts, and
+    so does a second SIGTERM where there is no time within which the first ends everything.
+
+    Args:
+        promise, drain_s: See `Interrupt`.
+    """
+    interrupt = Interrupt(promise, drain_s)
+    before = {number: signal.signal(number, interrupt.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked.is_set
+        yield interrupt
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for timer in ends:
-            timer.cancel()
+        interrupt.close()
 
 
-def _end() -> None:
-    say("error: what was begun could not be finished in time; it is left as it is.")
-    os._exit(INTERRUPTED)
+def _end(why: str, code: int) -> None:
+    say(f"error: {why}")
+    os._exit(code)

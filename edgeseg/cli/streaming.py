@@ -125,6 +125,7 @@ def segment(
     """
     from edgeseg.build import find_engine
     from edgeseg.service import Notifier
+    from edgeseg.stream.inference import SessionHangs
     from edgeseg.stream.pipeline import Callbacks, run_stream
 
     options = asked.options()
@@ -148,7 +149,11 @@ def segment(
             notifier.status(note)
 
         callbacks = Callbacks(on_report=on_report, on_life=notifier.alive)
-        report = run_stream(session, source, sinks, options, callbacks, stop=stop)
+        try:
+            report = run_stream(session, source, sinks, options, callbacks, stop=stop)
+        except SessionHangs as error:
+            stop.end_soon(str(error), error.exit_code)
+            raise
         notifier.stopping()
         return report, stop()
 

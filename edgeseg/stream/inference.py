@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,19 +16,26 @@ import numpy.typing as npt
 
 from edgeseg.backends.session import Array, Session, Ticket
 from edgeseg.data.resize import frame_for_card
-from edgeseg.errors import UsageError
+from edgeseg.errors import EdgesegError, UsageError
 from edgeseg.stream.meter import Meter
 from edgeseg.stream.options import StreamOptions
 from edgeseg.stream.roi import Region
 from edgeseg.stream.slot import Slot
 from edgeseg.stream.source import Captured, Source, frame_of
 
-__all__ = ["Answer", "Inference"]
+__all__ = ["Answer", "Inference", "SessionHangs"]
 
 UInt8 = npt.NDArray[np.uint8]
 logger = logging.getLogger(__name__)
 #: A live source's frame that is older than this is not inferred: it would be shown as if it were live.
 STALE_S = 2.0
+#: Seconds between two looks for an answer, and until a session that gives none is given up.
+LOOK_S = 0.25
+DEADLINE_S = 20.0
+
+
+class SessionHangs(EdgesegError):
+    """The session has not answered for so long that it never will; only the end of the process frees what it holds."""
 
 
 @dataclass
@@ -59,6 +68,9 @@ class Inference(threading.Thread):
         meter: For counts and times.
         options: What is asked for.
         region: What of each frame the network sees.
+
+    Attributes:
+        error: What ended it before its time.
     """
 
     def __init__(
@@ -75,6 +87,7 @@ class Inference(threading.Thread):
         self._session, self._source, self._answers, self._meter = session, source, answers, meter
         self._preprocess, self._batch = session.card.preprocess, len(session.input_buffer())
         self._region, self._limit = region, options.limit
+        self._asks, self._silent = False, 0
         self._stopped = False
         self._skipper = Skipper(source, options.target_fps)
         self._damage = Damage(source.name)
@@ -103,6 +116,30 @@ class Inference(threading.Thread):
         self._stopped = True
         self._source.stop()
 
+    def is_silent(self) -> None:
+        """There was no answer for another `LOOK_S`. Counted, not timed: a process may be stopped, and go on later.
+
+        Raises:
+            SessionHangs: That was for 20 s while the session was asked.
+        """
+        self._silent = self._silent + 1 if self._asks else 0
+        if self.hangs:
+            raise SessionHangs(
+                f"The engine has not answered for {DEADLINE_S:.0f} s: it hangs, or this machine is too slow for it.",
+                hint="edgeseg doctor looks at the machine; the engine's driver tells in dmesg what went wrong.",
+            )
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the session will never answer, so that this thread never ends."""
+        return self._silent * LOOK_S >= DEADLINE_S
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        self._asks = True
+        yield
+        self._asks, self._silent = False, 0
+
     def done(self, answer: Answer) -> None:
         """Take back the buffers of an answer. Called by the thread that takes answers."""
         self._spare.append(answer.pixels)
@@ -117,7 +154,9 @@ class Inference(threading.Thread):
                 buffers = self._session.input_buffer()
                 for buffer, (captured, pixels) in zip(buffers, frames, strict=False):
                     self._resize(captured.source, pixels, buffer)
-            self._under_way.append((frames, self._session.submit(), times))
+            with self._asking():
+                ticket = self._session.submit()
+            self._under_way.append((frames, ticket, times))
             for captured, _ in frames:
                 self._meter.submitted(captured)
             if len(self._under_way) == self._depth:
@@ -178,7 +217,8 @@ class Inference(threading.Thread):
     def _finish(self) -> None:
         """Take the oldest answers and hand them on."""
         frames, ticket, times = self._under_way.popleft()
-        answers = ticket.result()
+        with self._asking():
+            answers = ticket.result()
         for stage, ms in ticket.stage_ms.items():
             self._meter.took(stage, ms)
             times[stage] = ms

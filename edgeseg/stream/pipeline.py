@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from edgeseg.backends.session import Session
 from edgeseg.errors import SourceLost
-from edgeseg.stream.inference import Answer, Inference
+from edgeseg.stream.inference import LOOK_S, Answer, Inference
 from edgeseg.stream.meter import Meter
 from edgeseg.stream.options import StreamOptions
 from edgeseg.stream.output import REPORT_S, Outputs
@@ -68,6 +68,7 @@ def run_stream(
     Raises:
         UsageError: An option does not fit the session or the frames.
         SourceLost: The source was given up, or ended without a frame that could be used.
+        SessionHangs: The session has not answered for 20 s. Sinks are closed; closing the session may hang too.
         EdgesegError, OSError: The session or the last sink failed.
     """
     meter = Meter(source)
@@ -86,7 +87,7 @@ def run_stream(
             raise
         finally:
             answers.end()
-            inference.join()
+            inference.join(0.0 if inference.hangs else None)
     if inference.error is not None:
         raise inference.error
     report = meter.report(outputs.outputs())
@@ -109,7 +110,7 @@ def _show_all(
     beats, told = -1, -REPORT_S
     while True:
         try:
-            answer = answers.take(REPORT_S)
+            answer = answers.take(LOOK_S)
         except Ended:
             return
         if answer is not None:
@@ -117,6 +118,7 @@ def _show_all(
             inference.done(answer)
         else:
             outputs.idle()
+            inference.is_silent()
         if outputs.wants_to_stop or stop():
             inference.stop()
         if time.monotonic() - told >= REPORT_S:

@@ -13,7 +13,6 @@ class Request(msgspec.Struct, frozen=True):
     Attributes:
         uri: Of the source.
         first: Number of the first frame.
-        handle: Of the mailbox.
         loop: A file begins anew at its end.
         paced: A file is played at its own pace, as a camera would give it.
         waits: Each frame waits until it was taken.
@@ -22,7 +21,6 @@ class Request(msgspec.Struct, frozen=True):
 
     uri: str
     first: int
-    handle: int
     loop: bool = False
     paced: bool = False
     waits: bool = False

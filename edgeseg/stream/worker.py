@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 import time
 import zlib
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import EdgesegError
+from edgeseg.stream.child import be_child
 from edgeseg.stream.mailbox import Letter, Mailbox
 from edgeseg.stream.protocol import GO, TAKEN, Ended, Failed, Frame, Message, Opened, Request
 from edgeseg.stream.source import Captured, Source
@@ -84,13 +84,7 @@ class _Stillness:
 
 def main() -> None:
     """Leave the frames of a source in a mailbox, and tell of each."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # These go to all; who started this process ends it.
-        signal.signal(number, signal.SIG_IGN)
-    # In a group of its own it gets SIGHUP from the system, should who started it be killed while it is stopped.
-    os.setpgid(0, 0)
-    # A camera's library may write to stdout by itself; messages keep the real one.
-    messages = os.dup(1)
-    os.dup2(2, 1)
+    mailbox, messages = be_child()
     starter = _Stdin()
 
     def tell(message: Message) -> None:
@@ -102,7 +96,7 @@ def main() -> None:
         with contextlib.closing(source):
             tell(Opened(source.name, source.fps, source.frame_hw, source.total, source.notes))
             os.set_blocking(messages, False)
-            _leave_all(source, Mailbox(starter.request.handle), starter, tell)
+            _leave_all(source, mailbox, starter, tell)
             os.set_blocking(messages, True)
         tell(Ended())
     except EdgesegError as error:

@@ -133,19 +133,41 @@ def test_a_service_is_ready_alive_and_ends_in_time_with_logs_in_json(tmp_path: P
         assert set(json.loads(line)) >= {"ts", "level", "event", "message"}
 
 
+#: An engine whose third answer never comes, as of a GPU that hangs.
+HANGS = """
+import sys, time
+from edgeseg.backends.ort import OrtSession
+from edgeseg.cli import main
+from edgeseg.stream import inference
+finish, calls = OrtSession._finish, []
+def hang(self, slot):
+    calls.append(slot)
+    if len(calls) > int(sys.argv[2]): time.sleep(600)
+    return finish(self, slot)
+OrtSession._finish = hang
+OrtSession.close = lambda self: time.sleep(600)
+inference.DEADLINE_S = float(sys.argv[1])
+sys.exit(main(['run', 'synthetic://?width=64&height=48&fps=20', 'area.jsonl']))
+"""
+
+
+def test_an_engine_that_hangs_is_given_up_and_what_was_written_stays() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS, "1", "20"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and "The engine has not answered for 1 s" in done.stderr, done.stderr
+    assert len(Path("area.jsonl").read_text().splitlines()) > 5
+
+
 def test_the_watchdog_is_not_fed_while_the_session_hangs(tmp_path: Path) -> None:
-    code = (
-        "import time; from edgeseg.backends.ort import OrtSession as S\n"
-        "from edgeseg.cli import main\n"
-        "def hang(self, slot): time.sleep(600)\n"
-        "S._finish = hang\n"
-        "main(['run', 'synthetic://?width=64&height=48&fps=20', 'null://'])\n"
-    )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(str(tmp_path / "notify"))
         heard.settimeout(0.5)
         environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", HANGS, "600", "0"], env=environment, stderr=subprocess.PIPE, text=True
+        )
         listen(heard, process, b"READY=1")
         words, end = [], time.monotonic() + 3
         while time.monotonic() < end:

@@ -44,7 +44,7 @@ def read(source: LiveSource) -> Captured:
 
 def child_of(source: LiveSource) -> int:
     assert source._process is not None
-    return source._process._child.pid
+    return source._process._process.pid
 
 
 def test_its_frames_are_those_of_the_camera(opened: list[LiveSource]) -> None:
@@ -271,7 +271,7 @@ def test_nothing_is_left_when_it_is_closed() -> None:
 def test_it_does_not_outlive_who_opened_it(is_stopped: bool) -> None:
     code = (
         "import time; from edgeseg.stream.live import LiveSource\n"
-        f"source = LiveSource('{SMALL}&fps=20'); print(source._process._child.pid, flush=True); time.sleep(60)"
+        f"source = LiveSource('{SMALL}&fps=20'); print(source._process._process.pid, flush=True); time.sleep(60)"
     )
     root = str(Path(__file__).parents[2])
     owner = subprocess.Popen(

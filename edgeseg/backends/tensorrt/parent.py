@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import msgspec
 
 from edgeseg.backends.tensorrt.advice import SMALLER, advice
 from edgeseg.backends.tensorrt.request import Answer, Failure, Message, Progress, Refused, Request
+from edgeseg.children import child_environment
 from edgeseg.errors import EdgesegError, MissingDependency, ModelFileError, UsageError
 
 __all__ = ["build_plan"]
@@ -66,7 +66,9 @@ def build_plan(request: Request, on_progress: Callable[[float, str], None] = lam
 def _child(request: Request) -> Iterator[subprocess.Popen[bytes]]:
     """The process, given its request. It is killed where it still runs at the end."""
     with Path(request.log + ".stderr").open("wb") as said:
-        child = subprocess.Popen(COMMAND, stdin=-1, stdout=-1, stderr=said, start_new_session=True, env=_environment())
+        child = subprocess.Popen(
+            COMMAND, stdin=-1, stdout=-1, stderr=said, start_new_session=True, env=child_environment()
+        )
     try:
         assert child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -76,12 +78,6 @@ def _child(request: Request) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         child.kill()
         child.communicate()
-
-
-def _environment() -> dict[str, str]:
-    """This process's, with edgeseg itself on the path, be it a clone that is run from its folder."""
-    home = str(Path(__file__).resolve().parents[3])
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), home)))}
 
 
 def _of_failure(request: Request, failure: Failure) -> EdgesegError:

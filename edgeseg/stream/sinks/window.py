@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import logging
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,13 +22,13 @@ from edgeseg.stream.overlay import Overlay
 from edgeseg.stream.report import StreamReport
 from edgeseg.stream.sink import Segmented, Sink
 from edgeseg.stream.sinks.images import encode_image
+from edgeseg.stream.sinks.screen import Screen
 
 __all__ = ["WindowSink", "has_display", "open_window"]
 
 logger = logging.getLogger(__name__)
 UInt8 = npt.NDArray[np.uint8]
 
-TITLE = "edgeseg"
 #: Opacity of the classes' colours in each view, None for the one that keys change.
 VIEWS: dict[str, float | None] = {"overlay": None, "mask alone": 1.0, "frame alone": 0.0}
 HELP = {
@@ -71,30 +68,35 @@ def open_window(labels: LabelSet) -> WindowSink:
             "There is no display to open a window on: neither DISPLAY nor WAYLAND_DISPLAY is set.",
             hint=f"Over SSH: ssh -X. {_INSTEAD}",
         )
-    # Where the display can't be reached, Qt ends the process: another one tries it first.
-    command = [sys.executable, "-c", "import cv2; cv2.namedWindow('edgeseg'); cv2.waitKey(1)"]
-    tried = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    if tried.returncode:
+    try:
+        return WindowSink(labels, Screen())
+    except EdgesegError as error:
         display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         raise MissingDependency(
-            f"OpenCV can't open a window on the display '{display}'.",
+            f"OpenCV can't open a window on the display '{display}': {error.message}",
             hint=f"Is it this user's display, and running? {_INSTEAD}",
-        )
-    return WindowSink(labels)
+        ) from error
 
 
 class WindowSink(Sink):
-    """Shows each frame. What keys change is of the window alone: recordings stay as they are."""
+    """Shows each frame. What keys change is of the window alone: recordings stay as they are.
 
-    def __init__(self, labels: LabelSet) -> None:
-        """`open_window` says before whether there can be one; the window opens with the first picture."""
+    Args:
+        labels: Names and colours of the classes.
+        screen: Ended by `close`.
+    """
+
+    output = "display://"
+
+    def __init__(self, labels: LabelSet, screen: Screen) -> None:
+        self._screen = screen
         self._names = labels.names
         self._overlay, self._hud = Overlay(labels), Hud()
         self._can_write = can_write()
         self._frame: UInt8 = np.full((*BLANK_HW, 3), 48, np.uint8)
         self._class_map: UInt8 = np.empty((0, 0), np.uint8)
         self._source = ""
-        self._open = self._paused = self._helps = False
+        self._paused = self._helps = False
         self._view, self._only = 0, -1
         self._opacity = self._overlay.opacity
         self._note, self._note_until = "", 0.0
@@ -115,32 +117,16 @@ class WindowSink(Sink):
         self.idle(segmented.report)
 
     def idle(self, report: StreamReport) -> None:
-        """Show the last frame with the state of the stream, and do what was typed."""
-        if self.wants_to_stop:
-            return
-        self._show(report)
-        # A change shows with the next picture, which comes soon unless the stream stands still.
-        act = self._keys.get(chr(cv2.waitKey(1) & 0xFF).lower())
-        if act is not None:
-            act()
-        if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
-            self.wants_to_stop = True
+        """Do what was typed, and show the last frame with the state of the stream."""
+        for key in self._screen.typed().lower():
+            self._keys.get(key, _do_nothing)()
+        if not self.wants_to_stop:
+            self._picture = self._draw(report)
+            self._screen.show(self._picture)
 
     def close(self) -> None:
         """See `Sink.close`."""
-        if self._open:
-            self._open = False
-            with contextlib.suppress(cv2.error):  # Somebody may have closed it.
-                cv2.destroyWindow(TITLE)
-
-    def _show(self, report: StreamReport) -> None:
-        self._picture = self._draw(report)
-        if not self._open:
-            height, width = self._picture.shape[:2]
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-            cv2.resizeWindow(TITLE, width, height)
-            self._open = True
-        cv2.imshow(TITLE, self._picture)
+        self._screen.end()
 
     def _draw(self, report: StreamReport) -> UInt8:
         if not self._class_map.size:
@@ -215,6 +201,10 @@ class WindowSink(Sink):
         except (EdgesegError, OSError) as error:
             logger.warning("The screenshot can't be kept: %s", error)
             self._note = "the screenshot can't be kept"
+
+
+def _do_nothing() -> None:
+    """What other keys do."""
 
 
 def _copied(pixels: UInt8, into: UInt8) -> UInt8:
