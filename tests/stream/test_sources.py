@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from edgeseg.data.synthetic import parse_synthetic
@@ -182,6 +183,23 @@ def test_a_pace_is_kept_and_frames_bear_their_time(monkeypatch: pytest.MonkeyPat
     assert source.read() is None
 
 
+def test_a_frame_is_rendered_just_before_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    source = clock.drive(SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&frames=20")))
+    begun: list[float] = []
+    render = source._scene.render
+
+    def in_4_ms(index: int, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+        begun.append(clock.now)
+        clock.let_pass(0.004)
+        return render(index, out)
+
+    monkeypatch.setattr(source._scene, "render", in_4_ms)
+    due = [frame.captured_ns / 1e9 for frame in iter(source.read, None)]
+    ahead = np.subtract(due, begun)
+    assert ahead[0] == 0 and ahead[1] == pytest.approx(0.015 * 0.9) and ahead[-1] == pytest.approx(0.006)
+
+
 def test_who_reads_too_slowly_gets_the_newest_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     source = clock.drive(SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&frames=20")))
@@ -227,6 +245,11 @@ def test_what_is_read_as_fast_as_possible_goes_to_and_fro() -> None:
     frames = read_all(open_source(f"{SMALL}&frames=100"))
     assert np.array_equal(frames[0].pixels, frames[62].pixels) and np.array_equal(frames[30].pixels, frames[32].pixels)
     assert len({frame.pixels.tobytes() for frame in frames if frame.pixels is not None}) == 32
+
+
+def test_a_synthetic_street_in_a_loop_has_no_end() -> None:
+    with open_source(f"{SMALL}&frames=2", loop=True) as source:
+        assert [source.read() is not None for _ in range(5)] == [True] * 5 and source.total is None
 
 
 def test_a_file_in_a_loop_begins_anew_and_its_numbers_go_on(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from filelock import BaseFileLock, FileLock, Timeout
 
 from edgeseg.errors import EdgesegError, UsageError
 from edgeseg.files import write_bytes
@@ -55,10 +56,11 @@ class HardFrames(Sink):
             fps: Of a file, whose frames are as far apart as they were recorded; 0 where the clock tells.
 
         Raises:
-            UsageError: `count` is below 1.
+            UsageError: `count` is below 1, or another process keeps its frames in that folder.
         """
         if count < 1:
             raise UsageError(f"{count} hard frames can't be kept; 1 and more can.", hint="Such as --save-hard 100")
+        self._lock = _locked(folder)
         self.output = str(folder)
         self._folder, self._count, self._fps = folder, count, fps
         self._begun_ns = time.time_ns()
@@ -94,8 +96,11 @@ class HardFrames(Sink):
     def close(self) -> None:
         """See `Sink.close`."""
         with self._thread:
-            self._keep(wait=True)
-            self._wait()
+            try:
+                self._keep(wait=True)
+                self._wait()
+            finally:
+                self._lock.release()
 
     def _time_of(self, segmented: Segmented) -> datetime:
         captured = segmented.captured
@@ -149,9 +154,21 @@ class HardFrames(Sink):
             (self._folder / _file_name(easier)).unlink(missing_ok=True)
 
 
+def _locked(folder: Path) -> BaseFileLock:
+    """The lock of a folder, which is gone with its process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"Another process keeps its hard frames in {folder}.", hint="Run this one in a folder of its own."
+        ) from None
+    return lock
+
+
 def _tidy(folder: Path) -> list[_Kept]:
     """Remove what a process left half written when it was killed; what else lies in the folder, hardest first."""
-    folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob(".[01].????-*.part.png"):
         path.unlink(missing_ok=True)
     return sorted(_kept(match) for path in folder.iterdir() if (match := NAME.fullmatch(path.name)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 
+import msgspec
+
 from edgeseg.data.images import IMAGE_SUFFIXES
 from edgeseg.data.synthetic import parse_synthetic
 from edgeseg.data.uri import local_path, split_scheme, without_password
@@ -62,7 +64,7 @@ def open_here(uri: str, *, first: int = 0, loop: bool = False, waits: bool = Fal
     Args:
         uri: See `open_source`.
         first: Number of the first frame, of a source that goes on where it was.
-        loop: A file begins anew at its end.
+        loop: A file begins anew at its end; `synthetic://` has none.
         waits: Each frame of `synthetic://` waits to be read, whatever its pace.
 
     Raises:
@@ -77,7 +79,8 @@ def open_here(uri: str, *, first: int = 0, loop: bool = False, waits: bool = Fal
         return camera
     scheme = split_scheme(uri)[0]
     if scheme == "synthetic":
-        return SyntheticSource(parse_synthetic(uri), first=first, waits=waits)
+        spec = parse_synthetic(uri)
+        return SyntheticSource(msgspec.structs.replace(spec, frames=0) if loop else spec, first=first, waits=waits)
     path = local_path(uri)
     if path is None:
         hint = nearest(scheme, [*CAMERAS, *OTHERS])
