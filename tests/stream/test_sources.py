@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from edgeseg.data.synthetic import parse_synthetic
@@ -181,23 +180,6 @@ def test_a_pace_is_kept_and_frames_bear_their_time(monkeypatch: pytest.MonkeyPat
         assert clock.now == pytest.approx(100 + number / 10)
         assert frame.captured_ns == pytest.approx((100 + number / 10) * 1e9, abs=1e3)
     assert source.read() is None
-
-
-def test_a_frame_is_rendered_just_before_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    source = clock.drive(SyntheticSource(parse_synthetic(f"{SMALL}&fps=10&frames=20")))
-    begun: list[float] = []
-    render = source._scene.render
-
-    def in_4_ms(index: int, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
-        begun.append(clock.now)
-        clock.let_pass(0.004)
-        return render(index, out)
-
-    monkeypatch.setattr(source._scene, "render", in_4_ms)
-    due = [frame.captured_ns / 1e9 for frame in iter(source.read, None)]
-    ahead = np.subtract(due, begun)
-    assert ahead[0] == 0 and ahead[1] == pytest.approx(0.015 * 0.9) and ahead[-1] == pytest.approx(0.006)
 
 
 def test_who_reads_too_slowly_gets_the_newest_frame(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,6 @@ Frame = npt.NDArray[np.uint8]
 RENDERED, RENDERED_BYTES = 32, 1 << 26
 #: Up to so many frames a second are rendered as they come.
 RENDERED_LIVE = 60
-#: A frame is begun so many times before it is due as rendering took, at first taken for so many seconds.
-HASTE, FIRST_S = 1.5, 0.01
 
 
 class SyntheticSource(Source):
@@ -30,8 +28,6 @@ class SyntheticSource(Source):
 
     Without a pace, and above 60 frames a second, it drives to and fro over the first 32 frames, which are rendered
     before: rendering takes longer than an engine, and who reads as fast as possible wants to know what the rest can do.
-    Else a frame is rendered just before it is due, when an engine that keeps up has finished the one before: a camera
-    takes no time of the processor, and this one takes what is left.
     """
 
     name = "synthetic"
@@ -45,7 +41,6 @@ class SyntheticSource(Source):
         # Opened again it goes on, and is not silent anew.
         self._stall_at = spec.stall_at if spec.stall_at > first or not first else -1
         self._begin = math.nan
-        self._render_s = FIRST_S
         self.live = spec.fps > 0 and not waits
         self.fps = spec.fps or 25.0
         self.frame_hw = spec.size_at(first)
@@ -60,20 +55,13 @@ class SyntheticSource(Source):
         if not self.live and self._next == self._stall_at:
             self._stopped.wait(self._spec.stall_s)
         index, self._next = self._next, self._next + 1
-        if self.live:
-            self._wait_until(due - HASTE * self._render_s)
-        begin = time.monotonic()
         pixels = None if self._is_corrupt(index) else self._render(index, out)
         if self.live:
-            self._render_s = max(time.monotonic() - begin, 0.9 * self._render_s)
-            self._wait_until(due)
+            self._stopped.wait(max(0.0, due - time.monotonic()))
         if self._stopped.is_set():
             return None
         captured_s = due if self.live else time.monotonic()
         return Captured(pixels, index, int(captured_s * 1e9), f"{self.name}-{index:06d}", self.name, "rendered")
-
-    def _wait_until(self, due: float) -> None:
-        self._stopped.wait(max(0.0, due - time.monotonic()))
 
     def _next_due(self) -> float:
         """Pass over frames that are older than one that is due, and return when the next is captured, seconds."""
