@@ -61,6 +61,7 @@ def test_all_is_given_back_when_it_closes(backend: Backend, gpu: Any, tmp_path: 
     assert live(gpu) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tail", ["channels_first", "outside"])
 def test_a_thousand_sessions_leave_nothing(tail: TailLayout, backend: Backend, gpu: Any, tmp_path: Path) -> None:
     graph = write_frame_graph(tmp_path / "graph.onnx", head="cast", tail=tail)
