@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edgeseg.bench.comparison import Comparison, compare_engines
 from edgeseg.bench.comparison_report import make_folder, write_comparison
-from edgeseg.bench.latency import Benchmark, run_benchmark
-from edgeseg.bench.record import Record, Settings, read_record, write_benchmark
+from edgeseg.bench.record import Record, Settings, read_record, write_record
+from edgeseg.bench.runner import Benchmark, run_benchmark
 
 __all__ = [
     "Benchmark",
@@ -16,6 +16,6 @@ __all__ = [
     "make_folder",
     "read_record",
     "run_benchmark",
-    "write_benchmark",
     "write_comparison",
+    "write_record",
 ]

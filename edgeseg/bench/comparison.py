@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.backends import Engine, Session, open_backend
+from edgeseg.bench.closed_loop import Timing, stages, timing
 from edgeseg.bench.explain import Confusion, Frames, differences, disagreements, grown_confusions, samples
-from edgeseg.bench.latency import stages
-from edgeseg.bench.record import Timing, timing
 from edgeseg.bench.worst import OnPicture, WorstFrame, disagreement, label_loss, show_frames, worst_first
 from edgeseg.build.store import load_session
 from edgeseg.card import Dialect, Precision

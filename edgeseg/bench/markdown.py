@@ -4,74 +4,98 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeseg.bench.record import EngineRecord, Record
+from edgeseg.bench.record import EngineRecord, Latency, Record
+from edgeseg.bench.stages import BESIDE
 
-__all__ = ["columns", "markdown", "row"]
+__all__ = ["columns", "markdown", "row", "scenario_words", "stage_rows"]
+
+#: What is measured in each scenario.
+SCENARIOS = {
+    "single-stream": "The next frame comes when the answer of the one before is there (MLPerf-style single-stream, not "
+    "an MLPerf result). Latency is from a camera's frame in memory to the class map in its coordinates.",
+    "throughput": "Several frames are under way at once. Latency is that of a frame among others.",
+    "camera": "Frames come by the camera's clock, whether the engine is ready or not. Latency is the frame's age when "
+    "its class map is there; the newest frame is taken, and older ones are dropped and counted.",
+    "soak": "Single-stream for long. Latency is from a camera's frame in memory to the class map in its coordinates.",
+}
+
+
+def scenario_words(record: Record) -> str:
+    """What was measured, and what FPS and latency mean."""
+    return SCENARIOS[record.settings.scenario]
 
 
 def columns(record: Record) -> list[str]:
     """Heads of the table of engines."""
-    wanted = [f"p{p:g} ms" for p in record.settings.percentiles]
+    names = [f"p{p:g} ms" for p in record.settings.percentiles]
+    early = ["p90 at most, ms"] if any(one.early_stopping_p90_ms is not None for one in record.engines) else []
+    dropped = ["dropped"] if record.settings.scenario == "camera" else []
+    joules = ["J per frame"] if any(one.energy for one in record.engines) else []
+    return ["engine", "backend", "precision", "size", "FPS", *names, *early, *dropped, *joules]
+
+
+def row(record: Record, engine: EngineRecord) -> list[str]:
+    """One engine of the table; `n/a` where there were too few samples for a percentile."""
+    cells = dict.fromkeys(columns(record), "")
+    cells |= {
+        "engine": engine.name + (" (failed)" if engine.failed else ""),
+        "backend": f"{engine.backend} {engine.library}",
+        "precision": f"{engine.precision} {engine.dialect}" if engine.dialect != "float" else engine.precision,
+        "size": "{}x{}".format(*engine.size_hw) + (f", batch {engine.batch}" if engine.batch > 1 else ""),
+        "FPS": f"{engine.fps:.1f}",
+    }
+    for p in record.settings.percentiles:
+        cells[f"p{p:g} ms"] = _with_interval(engine.latency, f"{p:g}")
+    if engine.early_stopping_p90_ms is not None:
+        cells["p90 at most, ms"] = f"{engine.early_stopping_p90_ms:.2f}"
+    if engine.camera is not None:
+        cells["dropped"] = f"{sum(engine.camera.dropped.values())} of {engine.camera.captured}"
+    if engine.energy is not None:
+        cells["J per frame"] = f"{engine.energy.joules_per_frame:.3f}"
+    return [cells[name] for name in columns(record)]
+
+
+def stage_rows(record: Record) -> list[list[str]]:
+    """Medians of each stage, an engine a row, under the names of all stages."""
+    stages = list(dict.fromkeys(stage for engine in record.engines for stage in engine.stages))
     return [
-        "engine",
-        "backend",
-        "precision",
-        "size",
-        *wanted,
-        "FPS",
-        *(f"{p} with resize" for p in wanted[:1]),
-        "FPS with resize",
+        ["engine", *(f"{stage} (beside)" if stage in BESIDE else stage for stage in stages)],
+        *(
+            [engine.name, *(_median(engine.stages[stage]) if stage in engine.stages else "" for stage in stages)]
+            for engine in record.engines
+        ),
     ]
-
-
-def row(engine: EngineRecord) -> list[str]:
-    """One engine of the table; `n/a` where there were too few runs for a percentile."""
-    alone, resized = engine.inference, engine.with_resize
-    first = next(iter(resized.percentiles_ms.values()))
-    return [
-        engine.name,
-        f"{engine.backend} {engine.library}",
-        f"{engine.precision} {engine.dialect}" if engine.dialect != "float" else engine.precision,
-        f"{engine.size_hw[0]}x{engine.size_hw[1]}" + (f", batch {engine.batch}" if engine.batch > 1 else ""),
-        *(_ms(value) for value in alone.percentiles_ms.values()),
-        f"{alone.fps:.1f}",
-        _ms(first),
-        f"{resized.fps:.1f}",
-    ]
-
-
-def _ms(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.2f}"
 
 
 def markdown(record: Record) -> str:
-    """The table, how it was measured, where, and the command that measures it again."""
-    device, settings, versions = record.environment.device, record.settings, record.environment.versions
-    before, after = record.environment.load_average
-    threads = sorted({str(engine.execution.get("threads", "?")) for engine in record.engines})
-    height, width = settings.camera_hw
-    lines = [
-        f"# Benchmark of {record.created}",
+    """The tables, how it was measured, where, and the command that measures it again."""
+    environment, device = record.environment, record.environment.device
+    heads, *rows = stage_rows(record)
+    lines = [f"# Benchmark of {record.created}, {record.settings.scenario}", ""]
+    lines += [f"**{flag}**\n" for flag in _headlines(record)]
+    lines += [
+        *_table(columns(record), [row(record, engine) for engine in record.engines]),
         "",
-        *_table(columns(record), [row(engine) for engine in record.engines]),
+        scenario_words(record),
+        "FPS are frames over wall time. Percentiles are given where at least ten samples lie beyond them, with 95 % "
+        f"intervals by a bootstrap of blocks. Every sample: {record.samples}.",
         "",
-        f"{record.engines[0].inference.runs} runs of each in turns, closed loop, after {settings.warm_up_ms:g} ms of "
-        "warm-up. FPS are frames over the time that the calls took; a percentile is given where at least one run lies "
-        f"beyond it. With resize: from a camera's frame of {width}x{height} to the class map. Class maps include the "
-        f"argmax. Every sample: {record.samples}.",
+        "Medians by stage, ms; what is marked `(beside)` is no part of the latency:",
+        "",
+        *_table(heads, rows),
         "",
         f"- Machine: {' '.join(filter(None, (device.board, device.cpu)))}, {device.cores} cores"
-        + (f", {device.power_mode}" if device.power_mode else "")
-        + (f", {device.governor}" if device.governor else ""),
-        f"- CPU features: {', '.join(device.cpu_features) or 'unknown'}",
-        f"- GPU: {', '.join(gpu.name for gpu in device.gpus) or 'none'}",
+        f"{f', power mode {device.power_mode}' if device.power_mode else ''}"
+        f"{f', governor {device.governor}' if device.governor else ''}",
         f"- System: {device.os}, kernel {device.kernel}, Python {device.python}"
-        + (f", JetPack {device.jetpack}" if device.jetpack else ""),
-        f"- Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}",
-        f"- Threads of the engines: {', '.join(threads)}",
-        f"- Load average before and after: {before:.2f}, {after:.2f}",
+        f"{f', JetPack {device.jetpack}' if device.jetpack else ''}"
+        f"{', in a container' if environment.container else ''}",
+        f"- Versions: {', '.join(f'{name} {version}' for name, version in environment.versions.items())}",
+        f"- Reference kernel: {environment.reference_ms:.2f} ms",
+        *(f"- Power of {engine.name}: {_energy(engine)}" for engine in record.engines if engine.energy),
+        *(f"- Drift of {engine.name}: {engine.drift.verdict}" for engine in record.engines if engine.drift),
         "",
-        "Measure it again:",
+        "Measured again by:",
         "",
         "```",
         record.command,
@@ -79,6 +103,37 @@ def markdown(record: Record) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _headlines(record: Record) -> list[str]:
+    failed = [f"{engine.name} failed: {engine.failed}" for engine in record.engines if engine.failed]
+    stopped = [] if record.complete else ["It was stopped before its time; these are the samples until then."]
+    unsteady = [
+        f"{engine.name} was not steady when its warm-up ended." for engine in record.engines if not engine.steady
+    ]
+    return [*failed, *stopped, *record.environment.flags, *unsteady]
+
+
+def _energy(engine: EngineRecord) -> str:
+    energy = engine.energy
+    assert energy is not None, "only engines with one are asked"
+    return (
+        f"{energy.watts:.2f} W ({energy.idle_watts:.2f} W at rest), {energy.joules_per_frame:.3f} J per frame, "
+        f"{energy.joules_per_frame_above_idle:.3f} J above rest; rail {energy.rail}, {energy.sensor}"
+    )
+
+
+def _with_interval(latency: Latency | None, percent: str) -> str:
+    value = latency.percentiles_ms.get(percent) if latency is not None else None
+    if latency is None or value is None:
+        return "n/a"
+    interval = latency.intervals_ms.get(percent)
+    return f"{value:.2f}" + (f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else "")
+
+
+def _median(latency: Latency) -> str:
+    value = latency.percentiles_ms.get("50")
+    return f"{latency.mean_ms if value is None else value:.2f}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -18,60 +18,119 @@ from edgeseg.files import write_bytes
 
 __all__ = [
     "SCHEMA",
+    "Camera",
+    "Conditions",
+    "Drift",
+    "Energy",
     "EngineRecord",
     "Environment",
+    "Latency",
     "Record",
+    "Scenario",
     "Settings",
-    "Timing",
     "read_record",
-    "timing",
-    "write_benchmark",
+    "write_record",
 ]
 
-SCHEMA: Final = "edgeseg.bench/1"
+SCHEMA: Final = "edgeseg.bench/2"
+Scenario = Literal["single-stream", "throughput", "camera", "soak"]
 Percentile = Annotated[float, msgspec.Meta(gt=0, lt=100)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Samples = Mapping[str, npt.NDArray[Any]]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a benchmark is run.
 
     Attributes:
-        warm_up_ms: Time for rounds that are not scored; their samples are kept.
-        duration_s: Time for the scored rounds, all engines together.
-        iterations: Scored rounds even where the time is up.
+        scenario: `single-stream`: the next frame when the answer of the one before is there. `throughput`: several
+            frames under way. `camera`: frames come by a camera's clock. `soak`: single-stream for long.
+        duration_s: Of each engine at least, its warm-up apart.
+        iterations: Frames of each engine at least.
+        warm_up_s: At least; it goes on until the times are steady, for 30 s at most.
         percentiles: Of the latency, above 0 and below 100.
-        camera_hw: Height and width of the frame that is resized for the engine.
+        frames: Where the frames come from: a folder, a video, or empty for a rendered street.
+        camera_hw: Height and width of rendered frames.
+        source: Camera of the scenario of that name.
+        in_flight: Frames under way at once in `throughput`.
         upsample: Of engines that are built of graphs for this benchmark.
         batch: Frames at once; None is what each engine was built for.
         gpu_resize: The engines resize the camera's frame themselves.
     """
 
-    warm_up_ms: Annotated[float, msgspec.Meta(ge=0)] = 2000.0
-    duration_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
-    iterations: Count = 10
+    scenario: Scenario = "single-stream"
+    duration_s: Seconds = 60.0
+    iterations: Count = 1024
+    warm_up_s: Seconds = 2.0
     percentiles: tuple[Percentile, ...] = (50.0, 90.0, 99.0)
-    camera_hw: tuple[Count, Count] = (720, 1280)
+    frames: str = ""
+    camera_hw: tuple[Count, Count] = (480, 640)
+    source: str = "synthetic://?width=640&height=480&fps=30"
+    in_flight: Count = 2
     upsample: Upsample = "half"
     batch: Count | None = None
     gpu_resize: bool = False
 
 
-class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls in a closed loop: each begins when the one before is done.
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of one kind, milliseconds.
 
     Attributes:
-        runs: Scored calls.
-        fps: Frames over the time that the calls took.
-        percentiles_ms: Latency of a call by percentile; None where too few runs lie beyond it.
+        samples: So many.
+        percentiles_ms: None where fewer than ten samples lie beyond.
+        intervals_ms: 95 % intervals of these, by a bootstrap of blocks.
     """
 
-    runs: int
-    fps: float
-    percentiles_ms: dict[str, float | None]
-    min_ms: float
+    samples: int
     mean_ms: float
+    min_ms: float
     max_ms: float
+    percentiles_ms: dict[str, float | None]
+    intervals_ms: dict[str, tuple[float, float] | None]
+
+
+class Camera(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a camera's frames: `captured` are `inferred`, or dropped for a reason."""
+
+    fps: float
+    captured: int
+    inferred: int
+    dropped: dict[str, int]
+
+
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """How a long run changed from its first fifth to its last.
+
+    Attributes:
+        fps_first, fps_last: Of these fifths.
+        rss_slope_mb: Growth of resident memory in ten minutes, megabytes.
+        verdict: A sentence.
+    """
+
+    fps_first: float
+    fps_last: float
+    rss_slope_mb: float
+    verdict: str
+    steady: bool
+
+
+class Energy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the frames of an engine cost, by a sensor on the board.
+
+    Attributes:
+        rail: What is measured, as the sensor names it.
+        sensor: Which, and how often it was read.
+        watts: While the engine ran, `idle_watts` before.
+        joules_per_frame: All that the rail gave, `above_idle` without what it gives at rest.
+    """
+
+    rail: str
+    sensor: str
+    watts: float
+    idle_watts: float
+    joules_per_frame: float
+    joules_per_frame_above_idle: float
 
 
 class EngineRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,14 +138,24 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: A path or a name, as it was asked for.
+        sha256, graph_sha256: Of the engine, and of the graph it was built from; the second empty where not told.
         library: Version of the backend's library.
+        layers: Convolutions and matrix products by precision, as the library or the graph tells; empty if neither does.
         execution: How the library says it runs the engine: precision of its float operators, threads.
-        inference: From a frame in the engine's own buffer to the class map.
-        with_resize: From a camera's frame to the class map, resize and colour conversion included.
+        warm_up_frames: Not among the samples.
+        steady: The times were steady when the warm-up ended.
+        seconds: Wall time of this engine's frames.
+        fps: Frames over that.
+        latency: From a camera's frame in memory to the class map in its coordinates; in `camera`, from the frame's
+            capture. None where the engine failed before.
+        early_stopping_p90_ms: Not below the 90th percentile with 99 % confidence, as MLPerf Inference estimates it.
+        stages: The same by stage; those of `BESIDE` are not part of the latency.
+        failed: Why it ended midway; what was measured until then stays.
     """
 
     name: str
     sha256: str
+    graph_sha256: str
     size_bytes: int
     model: str
     backend: str
@@ -97,22 +166,64 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True):
     batch: int
     pixel_format: PixelFormat
     upsample: Upsample
+    layers: dict[str, int]
     execution: dict[str, Any]
-    inference: Timing
-    with_resize: Timing
+    accuracy: dict[str, Any]
+    warm_up_frames: int
+    steady: bool
+    seconds: float
+    fps: float
+    latency: Latency | None
+    early_stopping_p90_ms: float | None
+    stages: dict[str, Latency]
+    camera: Camera | None = None
+    drift: Drift | None = None
+    energy: Energy | None = None
+    failed: str = ""
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the machine was, a column each; None where a sensor is not there.
+
+    Attributes:
+        seconds: Since the beginning.
+        others: Cores that other processes kept busy.
+        clock_mhz: Of the processor, mean over its cores.
+        gpu_mhz: Of the GPU.
+        celsius: Of the hottest zone.
+        watts: Of the rail.
+        rss_mb: Resident memory of this process, megabytes.
+    """
+
+    seconds: list[float]
+    others: list[float]
+    clock_mhz: list[float | None]
+    gpu_mhz: list[float | None]
+    celsius: list[float | None]
+    watts: list[float | None]
+    rss_mb: list[float]
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Where a benchmark ran.
 
     Attributes:
+        device: As it was before.
         versions: By package.
-        load_average: Of the last minute before and after: above what the engines use themselves, others disturbed.
+        container: It ran in one.
+        reference_ms: Median time of the fixed kernel that ran between the frames, and its interval: by it records of
+            one machine at different hours are compared.
+        conditions: During the run, about one a second.
+        flags: What makes the figures doubtful, a sentence each: clocks that moved, throttling, others' load.
     """
 
     device: Device
     versions: dict[str, str]
-    load_average: tuple[float, float]
+    container: bool
+    reference_ms: float
+    reference_interval_ms: tuple[float, float]
+    conditions: Conditions
+    flags: tuple[str, ...]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,56 +232,33 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         created: Time in UTC, ISO 8601.
         command: What measures it again.
-        scenario: `closed-loop-in-turns`: every round calls each engine once, without a rest.
-        samples: File beside the record with every sample in nanoseconds: `0.inference` and `0.inference.warm_up` of
-            the first engine, and so on.
+        samples: File beside the record with every sample: `0.begin_s` and `0.latency_ms` of the first engine, and of
+            its stages; `reference.begin_s` and `reference.ms`.
+        complete: It was not stopped before its time.
     """
 
-    schema: Literal["edgeseg.bench/1"] = SCHEMA
+    schema: Literal["edgeseg.bench/2"] = SCHEMA
     created: str
     command: str
-    scenario: Literal["closed-loop-in-turns"] = "closed-loop-in-turns"
     settings: Settings
     environment: Environment
     engines: tuple[EngineRecord, ...]
     samples: str
+    complete: bool = True
 
 
-def timing(samples_ns: Sequence[int], percentiles: Sequence[float], batch: int) -> Timing:
-    """Figures of at least one sample.
-
-    A percentile is given where at least one run lies beyond it: the 99th from 100 runs on.
-
-    Args:
-        samples_ns: Nanoseconds by call.
-        percentiles: Above 0 and below 100.
-        batch: Frames per call.
-    """
-    ms = np.asarray(samples_ns, np.float64) / 1e6
-    enough = {p: len(ms) * (100 - p) >= 100 for p in percentiles}
-    return Timing(
-        runs=len(ms),
-        fps=1e3 * batch * len(ms) / float(ms.sum()),
-        percentiles_ms={f"{p:g}": float(np.percentile(ms, p)) if enough[p] else None for p in percentiles},
-        min_ms=float(ms.min()),
-        mean_ms=float(ms.mean()),
-        max_ms=float(ms.max()),
-    )
-
-
-def write_benchmark(record: Record, samples_ns: Mapping[str, Sequence[int]], markdown: str, folder: Path) -> Path:
-    """Write `bench.json`, `bench.md` and the samples into a folder, each whole or not at all.
+def write_record(record: Record, samples: Samples, folder: Path) -> Path:
+    """Write `bench.json` and the samples beside it into a folder, each whole or not at all.
 
     Returns:
         The path of the JSON, which is written last.
     """
-    arrays: dict[str, npt.NDArray[np.int64]] = {name: np.array(times, np.int64) for name, times in samples_ns.items()}
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(content, **samples)  # type: ignore[arg-type]
     write_bytes(folder / record.samples, content.getvalue())
-    write_bytes(folder / "bench.md", markdown.encode())
-    write_bytes(folder / "bench.json", msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
-    return folder / "bench.json"
+    path = folder / "bench.json"
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    return path
 
 
 def read_record(path: Path) -> Record:
@@ -182,4 +270,6 @@ def read_record(path: Path) -> Record:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Record)
     except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(f"{path} is no record of schema {SCHEMA}: {error}.") from error
+        raise UsageError(
+            f"{path} is no record of schema {SCHEMA}: {error}.", hint="Measure again: edgeseg bench ENGINE"
+        ) from error

@@ -169,8 +169,9 @@ def _measured(card: Card, record: Record | None) -> _Measured | str:
     if gate is None or gate.miou is None:
         return "not judged on labels"
     if record is not None:
-        medians = {engine.sha256: engine.inference.percentiles_ms.get("50") for engine in record.engines}
-        median = medians.get(card.sha256)
+        latencies = {engine.sha256: engine.latency for engine in record.engines}
+        latency = latencies.get(card.sha256)
+        median = latency.percentiles_ms.get("50") if latency is not None else None
         return "without a median in the benchmark" if median is None else _Measured(card, gate, gate.miou, median, None)
     where = card.measured.get("device")
     if speed is None:

@@ -43,6 +43,8 @@ EXTRAS = {
     "PIL": "vision",
     "aiohttp": "web",
     "av": "video",
+    "jinja2": "report",
+    "psutil": "report",
     "cv2": "vision",
     "onnx": "onnxruntime",
     "onnx_ir": "onnxruntime",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from edgeseg.cli.native import make_ready, native_options
-from edgeseg.cli.options import UPSAMPLE, percentiles, size
+from edgeseg.cli.options import UPSAMPLE, duration, percentiles, size
 from edgeseg.cli.report import json_option, print_json, print_table, progress, say
 
 __all__ = ["bench"]
@@ -20,10 +20,21 @@ __all__ = ["bench"]
 @click.argument("engines", nargs=-1)
 @click.option("-o", "out", type=click.Path(path_type=Path, file_okay=False), help="Folder.  [default: runs/bench/TIME]")
 @click.option(
-    "--warm-up", "warm_up_ms", type=click.FloatRange(0), default=2000, show_default=True, help="Milliseconds."
+    "--scenario",
+    type=click.Choice(["single-stream", "throughput", "camera"]),
+    default="single-stream",
+    show_default=True,
+    help="One frame after the other; several in flight; or frames that come by a camera's clock.",
 )
-@click.option("--duration", "duration_s", type=click.FloatRange(0), default=10, show_default=True, help="Seconds.")
-@click.option("--iterations", type=click.IntRange(1), default=10, show_default=True, help="Rounds at least.")
+@click.option("--soak", type=duration, metavar="TIME", help="One frame after the other for so long (10m): drift.")
+@click.option(
+    "--duration", "duration_s", type=duration, metavar="TIME", default="60s", show_default=True, help="Each at least."
+)
+@click.option("--iterations", type=click.IntRange(1), default=1024, show_default=True, help="Frames of each at least.")
+@click.option(
+    "--warm-up", "warm_up_s", type=duration, metavar="TIME", default="2s", show_default=True,
+    help="At least; it goes on until the times are steady, for 30 s at most.",
+)  # fmt: skip
 @click.option(
     "--percentile",
     "percentiles",
@@ -33,51 +44,75 @@ __all__ = ["bench"]
     show_default=True,
     help="Of latency.",
 )
+@click.option("--frames", default="", metavar="DIR", help="A folder or a video.  [default: a rendered street]")
 @click.option(
-    "--camera",
-    "camera_hw",
-    type=size,
-    metavar="HxW",
-    default="720x1280",
-    show_default=True,
-    help="Frame to resize from.",
+    "--camera", "camera_hw", type=size, metavar="HxW", default="480x640", show_default=True, help="Of rendered frames."
 )
+@click.option(
+    "--source",
+    default="synthetic://?width=640&height=480&fps=30",
+    show_default=True,
+    help="Camera of --scenario camera.",
+)
+@click.option("--in-flight", type=click.IntRange(1, 2), default=2, show_default=True, help="Of --scenario throughput.")
 @click.option("--upsample", type=UPSAMPLE, default="half", show_default=True, help="Where an ENGINE is a graph.")
 @click.option("--batch", type=click.IntRange(1), help="Frames at once.  [default: what each engine was built for]")
 @click.option("--gpu-resize", is_flag=True, help="TensorRT: the camera's frame is resized on the GPU.")
 @native_options
 @json_option
 def bench(
-    engines: tuple[str, ...], out: Path | None, rebuild: bool, trust_engine: bool, as_json: bool, **settings: Any
+    engines: tuple[str, ...],
+    out: Path | None,
+    soak: float | None,
+    rebuild: bool,
+    trust_engine: bool,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
-    """Time ENGINES in turns: latency, FPS, with and without the resize of a camera's frame.
+    """Measure ENGINES in turns: latency from a camera's frame to the class map, FPS, and each stage.
 
     ENGINES are paths or names of engines that were built; without any, the one that was built last. A shipped model's
-    name or a float .onnx graph with a card is timed in float on ONNX Runtime. The folder gets bench.json, bench.md,
-    and every sample.
+    name or a float .onnx graph with a card is measured in float on ONNX Runtime. The folder gets bench.json, bench.md,
+    and every sample. Ctrl-C ends it and keeps what was measured.
 
     \b
     Examples:
       edgeseg bench
       edgeseg bench street-int8.onnx liteseg-efficientnet-lite0-camvid -o runs/bench/street
-      edgeseg bench --duration 60 --iterations 1000 --percentile 50,90,99,99.9 --json
+      edgeseg bench --duration 5s --iterations 100
+      edgeseg bench --scenario camera --source 0
+      edgeseg bench --soak 10m
     """
-    from edgeseg.bench import Settings, run_benchmark, write_benchmark
+    from edgeseg.bench import Settings, run_benchmark, write_record
     from edgeseg.bench.markdown import columns, markdown, row
     from edgeseg.build.graphs import find_or_build, graph_path
+    from edgeseg.files import write_bytes
 
     for word in engines or (None,):
         if word is None or graph_path(word) is None:
             make_ready(word, rebuild=rebuild, trust_engine=trust_engine)
+    if soak is not None:
+        settings |= {"scenario": "soak", "duration_s": soak}
     plan = Settings(**settings)
-    with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder, progress("Timing") as update:
+    with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder, progress("Measuring") as update:
         found = [(word, find_or_build(word, Path(folder), upsample=plan.upsample)) for word in engines or (None,)]
         named = {word or str(engine.path): engine for word, engine in found}
         done = run_benchmark(named, plan, update)
+    record = done.record
     out = out or Path("runs") / "bench" / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    path = write_benchmark(done.record, done.samples_ns, markdown(done.record), out)
+    path = write_record(record, done.samples, out)
+    write_bytes(out / "bench.md", markdown(record).encode())
     if as_json:
-        print_json("bench", done.record)
+        print_json("bench", record)
     else:
-        print_table("Timed in turns", columns(done.record), [row(engine) for engine in done.record.engines])
+        print_table(
+            f"Measured in turns, {plan.scenario}", columns(record), [row(record, engine) for engine in record.engines]
+        )
+    for flag in record.environment.flags:
+        say(f"warning: {flag}")
     say(f"{path.with_suffix('.md')} and {path} hold the record.")
+    failed = [engine for engine in record.engines if engine.failed]
+    for engine in failed:
+        say(f"error: {engine.name} failed: {engine.failed}")
+    if not record.complete or failed:
+        click.get_current_context().exit(1 if failed else 130)

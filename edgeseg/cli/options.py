@@ -11,6 +11,7 @@ import click
 __all__ = [
     "UPSAMPLE",
     "assignment",
+    "duration",
     "gate_options",
     "model_options",
     "percentiles",
@@ -31,6 +32,14 @@ def size(text: str) -> tuple[int, int]:
     if len(sides) != 2 or not all(16 <= side <= 8192 for side in sides):
         raise click.BadParameter(f"'{text}' is no size; give height and width from 16 to 8192, as in 360x640.")
     return sides[0], sides[1]
+
+
+def duration(text: str) -> float:
+    """Seconds from `90`, `90s`, `10m` or `2h`; above 0."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h)?", text.strip().lower())
+    if match is None or not float(match[1]):
+        raise click.BadParameter(f"'{text}' is no time; write seconds, minutes or hours, as in 90s, 10m or 2h.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[match[2]]
 
 
 def assignment(text: str) -> tuple[str, str]:

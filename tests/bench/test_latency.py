@@ -12,9 +12,10 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
+from edgeseg.bench.latency import stages
+
 from edgeseg.backends import Engine, open_backend
 from edgeseg.bench import Settings, run_benchmark
-from edgeseg.bench.latency import stages
 from edgeseg.card import Preprocess
 from edgeseg.cli.bench import bench
 from edgeseg.data.resize import frame_for_card

@@ -1,0 +1,141 @@
+"""What samples and looks at the machine come to: the figures of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.backends import open_backend
+from edgeseg.bench.lane import Lane
+from edgeseg.bench.record import Conditions, Energy, EngineRecord, Latency, Settings
+from edgeseg.bench.scenarios.soak import drift
+from edgeseg.bench.stages import LATENCY
+from edgeseg.bench.statistics import bootstrap_interval, early_stopping, percentile
+from edgeseg.device.conditions import Moment, Watch
+
+__all__ = ["conditions_of", "energy_of", "engine_record", "flags", "latency_of"]
+
+Floats = npt.NDArray[np.float64]
+#: Clocks that move by more, as a share, and cores that others keep busy, make figures doubtful.
+MOVED, OTHERS = 0.05, 0.2
+#: Looks at the machine that a record keeps at most.
+MOMENTS = 600
+
+
+def latency_of(samples_ms: Floats, percentiles: Sequence[float]) -> Latency:
+    """Figures of at least one sample, milliseconds in the order of measuring."""
+    return Latency(
+        samples=len(samples_ms),
+        mean_ms=float(samples_ms.mean()),
+        min_ms=float(samples_ms.min()),
+        max_ms=float(samples_ms.max()),
+        percentiles_ms={f"{p:g}": percentile(samples_ms, p) for p in percentiles},
+        intervals_ms={f"{p:g}": bootstrap_interval(samples_ms, p) for p in percentiles},
+    )
+
+
+def engine_record(lane: Lane, settings: Settings, watch: Watch, idle_w: float) -> EngineRecord:
+    """What a record says of one engine."""
+    card, engine = lane.session.card, lane.engine
+    times = {stage: np.asarray(ns, np.float64) / 1e6 for stage, ns in lane.samples_ns.items() if ns}
+    whole = times.pop(LATENCY, None)
+    first = settings.scenario in ("single-stream", "soak") and whole is not None
+    return EngineRecord(
+        name=lane.name,
+        sha256=card.sha256,
+        graph_sha256=card.made_from.get("graph", ""),
+        size_bytes=engine.path.stat().st_size,
+        model=card.model,
+        backend=card.backend,
+        library=open_backend(card.backend).version(),
+        precision=card.precision,
+        dialect=card.dialect,
+        size_hw=card.size_hw or (0, 0),
+        batch=card.batch,
+        pixel_format=card.preprocess.pixel_format,
+        upsample=card.upsample,
+        layers=_layers(card.measured),
+        execution=dict(lane.session.execution),
+        accuracy=_accuracy(card.measured),
+        warm_up_frames=lane.warm_up_frames,
+        steady=lane.steady,
+        seconds=lane.seconds,
+        fps=lane.frames / lane.seconds if lane.seconds else 0.0,
+        latency=latency_of(whole, settings.percentiles) if whole is not None else None,
+        early_stopping_p90_ms=early_stopping(whole) if first and whole is not None else None,
+        stages={stage: latency_of(ms, settings.percentiles) for stage, ms in times.items()},
+        camera=lane.camera,
+        drift=drift(lane, watch.moments) if settings.scenario == "soak" else None,
+        energy=energy_of(lane, watch, idle_w),
+        failed=lane.failed,
+    )
+
+
+def energy_of(lane: Lane, watch: Watch, idle_w: float) -> Energy | None:
+    """What its frames cost; None where there is no sensor, or none of its readings fell into this engine's turns."""
+    if watch.rail is None or not lane.frames or not lane.turns_ns:
+        return None
+    at_ns, watts = (np.array(column) for column in zip(*watch.watts, strict=True)) if watch.watts else ((), ())
+    begins, ends = np.array(lane.turns_ns).T
+    place = np.searchsorted(begins, at_ns, side="right") - 1
+    own = [power for power, turn, at in zip(watts, place, at_ns, strict=True) if turn >= 0 and at <= ends[turn]]
+    if not own:
+        return None
+    mean, seconds = float(np.mean(own)), float((ends - begins).sum()) / 1e9
+    return Energy(
+        rail=watch.rail.name,
+        sensor=watch.rail.sensor,
+        watts=mean,
+        idle_watts=idle_w,
+        joules_per_frame=mean * seconds / lane.frames,
+        joules_per_frame_above_idle=max(0.0, mean - idle_w) * seconds / lane.frames,
+    )
+
+
+def conditions_of(moments: Sequence[Moment]) -> Conditions:
+    """The looks at the machine as columns, evenly fewer where there are very many."""
+    kept = moments[:: max(1, len(moments) // MOMENTS)]
+    begin = moments[0].at_ns if moments else 0
+    return Conditions(
+        seconds=[(one.at_ns - begin) / 1e9 for one in kept],
+        others=[one.others for one in kept],
+        clock_mhz=[one.clock_mhz for one in kept],
+        gpu_mhz=[one.gpu_mhz for one in kept],
+        celsius=[one.celsius for one in kept],
+        watts=[one.watts for one in kept],
+        rss_mb=[one.rss_mb for one in kept],
+    )
+
+
+def flags(moments: Sequence[Moment], before: Mapping[str, int], after: Mapping[str, int]) -> tuple[str, ...]:
+    """What makes figures doubtful, a sentence each."""
+    found = []
+    moved = sorted(file for file, count in after.items() if count > before.get(file, count))
+    if moved:
+        found.append(f"The machine was throttled while it was measured: {moved[0]} went up.")
+    for what, values in (
+        ("processor", [one.clock_mhz for one in moments]),
+        ("GPU", [one.gpu_mhz for one in moments]),
+    ):
+        told = [value for value in values if value]
+        if told and min(told) < (1 - MOVED) * max(told):
+            found.append(f"The {what}'s clock moved between {min(told):.0f} and {max(told):.0f} MHz.")
+    others = float(np.mean([one.others for one in moments])) if moments else 0.0
+    if others > OTHERS:
+        found.append(f"Other processes kept {others:.1f} cores busy.")
+    return tuple(found)
+
+
+def _layers(measured: Mapping[str, Any]) -> dict[str, int]:
+    """Convolutions by precision, where the engine's build has counted them."""
+    told = measured.get("execution", {}).get("convolutions", {})
+    return {str(name): int(count) for name, count in told.items()} if isinstance(told, dict) else {}
+
+
+def _accuracy(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """What the gate of its build found."""
+    gate = measured.get("gate")
+    return dict(gate) if isinstance(gate, dict) else {}

@@ -1,0 +1,186 @@
+"""A benchmark from its settings to its record."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg import __version__
+from edgeseg.backends import Engine
+from edgeseg.bench.figures import conditions_of, engine_record, flags, latency_of
+from edgeseg.bench.frames import TimedFrames
+from edgeseg.bench.lane import Lane
+from edgeseg.bench.record import Environment, Record, Settings
+from edgeseg.bench.scenarios import camera, single_stream, throughput
+from edgeseg.bench.turns import Turns
+from edgeseg.build.store import load_session
+from edgeseg.device import describe_device
+from edgeseg.device.conditions import Watch, throttle_counts
+from edgeseg.device.power import Rail, find_rail
+from edgeseg.errors import UsageError
+
+__all__ = ["Benchmark", "run_benchmark"]
+
+#: Packages whose versions matter to speed, besides the backends' libraries.
+PACKAGES = ("numpy", "opencv-python", "opencv-python-headless")
+SCENARIOS: dict[str, Callable[[Turns], None]] = {
+    "single-stream": single_stream.measure,
+    "throughput": throughput.measure,
+    "camera": camera.measure,
+    "soak": single_stream.measure,
+}
+#: Options of `edgeseg bench`, and the settings that they set.
+OPTIONS = {
+    "--scenario": "scenario",
+    "--duration": "duration_s",
+    "--iterations": "iterations",
+    "--warm-up": "warm_up_s",
+    "--percentile": "percentiles",
+    "--frames": "frames",
+    "--camera": "camera_hw",
+    "--source": "source",
+    "--in-flight": "in_flight",
+    "--upsample": "upsample",
+    "--batch": "batch",
+    "--gpu-resize": "gpu_resize",
+}
+SAMPLES = "bench.samples.npz"
+#: Seconds in which the machine's power at rest is measured.
+IDLE_S = 3.0
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A record, and the arrays of every sample, named as `Record.samples` says."""
+
+    record: Record
+    samples: dict[str, npt.NDArray[Any]]
+
+
+def run_benchmark(
+    engines: Mapping[str, Engine],
+    settings: Settings = Settings(),
+    on_progress: Callable[[float, str], None] = lambda *_: None,
+    *,
+    rail: Rail | None = None,
+) -> Benchmark:
+    """Measure engines in turns, so that what drifts on the machine hits all alike.
+
+    Ctrl-C ends it; what was measured until then is the record, which says so.
+
+    Args:
+        engines: By the name that the record gets.
+        settings: How.
+        on_progress: Told the share done, 0 to 1, and what is under way.
+        rail: Where power is measured; None is what `find_rail` finds.
+
+    Raises:
+        UsageError: There is no engine, or no frames.
+        EngineMismatch, MissingDependency, ModelFileError: An engine can't be loaded here.
+    """
+    if not engines:
+        raise UsageError("There is no engine to time.", hint="Build one: edgeseg build --int8")
+    device, throttled = describe_device(), throttle_counts()
+    frames = TimedFrames(settings.frames, settings.camera_hw)
+    rail = rail or find_rail()
+    idle_w = _idle_watts(rail, on_progress)
+    complete = True
+    with ExitStack() as stack:
+        lanes = _lanes(engines, settings, frames, stack)
+        watch = Watch(rail)
+        turns = Turns(lanes, frames, settings, on_progress)
+        turns.warm_up()
+        with watch:
+            try:
+                SCENARIOS[settings.scenario](turns)
+            except KeyboardInterrupt:
+                complete = False
+        records = tuple(engine_record(lane, settings, watch, idle_w) for lane in lanes)
+    reference = np.asarray([ns for _, ns in turns.reference_ns], np.float64) / 1e6
+    told = latency_of(reference, (50.0,))
+    environment = Environment(
+        device=device,
+        versions=_versions(),
+        container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
+        reference_ms=float(np.median(reference)),
+        reference_interval_ms=told.intervals_ms["50"] or (told.min_ms, told.max_ms),
+        conditions=conditions_of(watch.moments),
+        flags=flags(watch.moments, throttled, throttle_counts()),
+    )
+    record = Record(
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        command=_command(list(engines), settings),
+        settings=settings,
+        environment=environment,
+        engines=records,
+        samples=SAMPLES,
+        complete=complete,
+    )
+    return Benchmark(record, _samples(lanes, turns))
+
+
+def _lanes(engines: Mapping[str, Engine], settings: Settings, frames: TimedFrames, stack: ExitStack) -> list[Lane]:
+    frame_hw = frames.size_hw if settings.gpu_resize else None
+    return [
+        Lane(name, engine, stack.enter_context(load_session(engine, batch=settings.batch, frame_hw=frame_hw)))
+        for name, engine in engines.items()
+    ]
+
+
+def _idle_watts(rail: Rail | None, on_progress: Callable[[float, str], None]) -> float:
+    """Power before anything is measured; NaN where there is no sensor."""
+    if rail is None:
+        return float("nan")
+    on_progress(0.0, "power at rest")
+    with Watch(rail) as watch:
+        watch._ended.wait(IDLE_S)
+    return float(np.mean([watts for _, watts in watch.watts])) if watch.watts else float("nan")
+
+
+def _samples(lanes: list[Lane], turns: Turns) -> dict[str, npt.NDArray[Any]]:
+    """Every sample: seconds since the first, and milliseconds."""
+    first = min((begins for lane in lanes for begins in lane.begins_ns[:1]), default=0)
+    found: dict[str, npt.NDArray[Any]] = {
+        "reference.begin_s": np.array([(begin - first) / 1e9 for begin, _ in turns.reference_ns]),
+        "reference.ms": np.array([ns / 1e6 for _, ns in turns.reference_ns]),
+    }
+    for index, lane in enumerate(lanes):
+        found[f"{index}.begin_s"] = (np.array(lane.begins_ns, np.float64) - first) / 1e9
+        for stage, times in lane.samples_ns.items():
+            found[f"{index}.{stage}_ms"] = np.array(times, np.float64) / 1e6
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {"edgeseg": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _command(names: list[str], settings: Settings) -> str:
+    """What is typed to measure it again: the options that are not as they are by default."""
+    words = ["edgeseg", "bench", *names]
+    for option, field in OPTIONS.items():
+        value = getattr(settings, field)
+        if value != getattr(Settings(), field):
+            words += [option] if value is True else [option, _spelled(value, "x" if field == "camera_hw" else ",")]
+    return shlex.join(words)
+
+
+def _spelled(value: Any, between: str) -> str:
+    if isinstance(value, tuple):
+        return between.join(_spelled(one, between) for one in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,41 @@
+"""Soak: single-stream for long, to see whether it slows down or grows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeseg.bench.lane import Lane
+from edgeseg.bench.record import Drift
+from edgeseg.device.conditions import Moment
+
+__all__ = ["drift"]
+
+#: A run that slows down by more, as a share, is not steady; neither is one that grows by more megabytes in ten minutes.
+SLOWER, GROWTH_MB = 0.05, 1.0
+#: Memory is looked at from here on, as a share of the run: before, libraries still take what they keep.
+SETTLED = 0.2
+
+
+def drift(lane: Lane, moments: list[Moment]) -> Drift | None:
+    """How a run changed; None where it was too short to tell.
+
+    Args:
+        lane: Measured alone, or in turns with others.
+        moments: Of the machine, during the run.
+    """
+    ends = np.asarray(lane.begins_ns) + np.asarray(lane.samples_ns["latency"])
+    if len(ends) < 50 or len(moments) < 10:
+        return None
+    fifths = np.array_split(np.asarray(lane.samples_ns["latency"], np.float64), 5)
+    first, last = (1e9 * lane.session.card.batch / float(np.mean(part)) for part in (fifths[0], fifths[-1]))
+    settled = moments[int(SETTLED * len(moments)) :]
+    slope = float(np.polyfit([one.at_ns / 6e11 for one in settled], [one.rss_mb for one in settled], 1)[0])
+    faults = []
+    if last < (1 - SLOWER) * first:
+        faults.append(f"it slowed down by {1 - last / first:.0%}")
+    if slope > GROWTH_MB:
+        faults.append(f"its memory grew by {slope:.1f} MB in ten minutes")
+    verdict = f"{' and '.join(faults)}." if faults else "Speed and memory stayed as they were."
+    return Drift(
+        fps_first=first, fps_last=last, rss_slope_mb=slope, verdict=verdict[0].upper() + verdict[1:], steady=not faults
+    )

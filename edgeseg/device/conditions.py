@@ -1,0 +1,158 @@
+"""How a machine is while something is measured on it: clocks, heat, what others do, power."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from edgeseg.device.power import Rail
+
+__all__ = ["Moment", "Watch", "throttle_counts"]
+
+#: Seconds between two looks, at the machine and at its power.
+LOOK_S, POWER_S = 1.0, 0.1
+#: Where GPUs of systems on chip tell their clock.
+GPU_CLOCKS = tuple(f"sys/class/devfreq/*{name}*/cur_freq" for name in ("gpu", "gv11b", "ga10b", "gp10b", "gm20b"))
+#: Counters that go up when a machine is slowed down: by heat on Intel, by current on Jetson.
+THROTTLES = (
+    "sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count",
+    "sys/class/hwmon/hwmon*/oc*_event_cnt",
+)
+
+
+class Moment(NamedTuple):
+    """One look at the machine; None where it does not tell.
+
+    Attributes:
+        at_ns: By `time.perf_counter_ns()`.
+        others: Cores that other processes kept busy since the last look.
+        clock_mhz, gpu_mhz: Of the processor's cores in the mean, and of the GPU.
+        celsius: The hottest zone.
+        watts: In the mean since the last look.
+        rss_mb: Resident memory of this process.
+    """
+
+    at_ns: int
+    others: float
+    clock_mhz: float | None
+    gpu_mhz: float | None
+    celsius: float | None
+    watts: float | None
+    rss_mb: float
+
+
+class Watch:
+    """Looks at the machine once a second, and at its power ten times, while `with` is open.
+
+    Args:
+        rail: Where power is measured; None for nowhere.
+        root: Folder that holds `sys`.
+
+    Attributes:
+        moments: In the order of time.
+        watts: `(at_ns, watts)`, each reading.
+    """
+
+    def __init__(self, rail: Rail | None = None, root: Path = Path("/")) -> None:
+        self.rail = rail
+        self.moments: list[Moment] = []
+        self.watts: list[tuple[int, float]] = []
+        self._root = root
+        self._process = psutil.Process()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="edgeseg-conditions", daemon=True)
+        self._busy = self._busy_s()
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._look()
+
+    def _run(self) -> None:
+        due = time.monotonic() + LOOK_S
+        while not self._ended.wait(POWER_S if self.rail is not None else LOOK_S):
+            self._measure_power()
+            if time.monotonic() >= due:
+                due += LOOK_S
+                self._look()
+
+    def _measure_power(self) -> None:
+        if self.rail is not None:
+            with contextlib.suppress(OSError):  # A reading is missing; the others tell.
+                self.watts.append((time.perf_counter_ns(), self.rail.watts()))
+
+    def _look(self) -> None:
+        begin, others, own = self._busy
+        now, all_busy, own_busy = self._busy = self._busy_s()
+        elapsed = max(1e-9, now - begin)
+        since = self.moments[-1].at_ns if self.moments else 0
+        recent = [watts for at_ns, watts in self.watts if at_ns > since]
+        self.moments.append(
+            Moment(
+                at_ns=time.perf_counter_ns(),
+                others=max(0.0, (all_busy - others) - (own_busy - own)) / elapsed,
+                clock_mhz=_clock_mhz(),
+                gpu_mhz=_gpu_mhz(self._root),
+                celsius=_celsius(self._root),
+                watts=sum(recent) / len(recent) if recent else None,
+                rss_mb=self._process.memory_info().rss / 1e6,
+            )
+        )
+
+    def _busy_s(self) -> tuple[float, float, float]:
+        """Time, seconds that all processors were busy, and those of this process and its children."""
+        all_times = psutil.cpu_times()
+        idle = all_times.idle + getattr(all_times, "iowait", 0.0) + getattr(all_times, "steal", 0.0)
+        busy = sum(all_times) - idle - getattr(all_times, "guest", 0.0) - getattr(all_times, "guest_nice", 0.0)
+        own = 0.0
+        for process in (self._process, *self._process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                own += times.user + times.system
+        return time.monotonic(), busy, own
+
+
+def throttle_counts(root: Path = Path("/")) -> dict[str, int]:
+    """Counters of throttling by file, for two looks to be compared; empty where the machine has none."""
+    found = {}
+    for file in _all(root, THROTTLES):
+        with contextlib.suppress(OSError, ValueError):
+            found[str(file.relative_to(root))] = int(file.read_text())
+    return found
+
+
+def _clock_mhz() -> float | None:
+    with contextlib.suppress(OSError, NotImplementedError, AttributeError):
+        frequency = psutil.cpu_freq()
+        return float(frequency.current) if frequency and frequency.current else None
+    return None
+
+
+def _gpu_mhz(root: Path) -> float | None:
+    for file in _all(root, GPU_CLOCKS):
+        with contextlib.suppress(OSError, ValueError):
+            return int(file.read_text()) / 1e6
+    return None
+
+
+def _celsius(root: Path) -> float | None:
+    found = []
+    for file in _all(root, ("sys/class/thermal/thermal_zone*/temp",)):
+        with contextlib.suppress(OSError, ValueError):  # A Jetson's zones of parts that are off do not answer.
+            found.append(int(file.read_text()) / 1e3)
+    return max((value for value in found if -50 < value < 200), default=None)
+
+
+def _all(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    for pattern in patterns:
+        yield from sorted(root.glob(pattern))
