@@ -61,8 +61,8 @@ class Ina3221(Rail):
     @classmethod
     def find(cls, root: Path) -> Ina3221 | None:
         """That of this machine."""
-        drivers = root / "sys/bus/i2c/drivers"
-        channels = [*_hwmon_channels(drivers / "ina3221"), *_iio_channels(drivers / "ina3221x")]
+        drivers = sorted((root / "sys/bus/i2c/drivers").glob("ina3221*"))
+        channels = [channel for driver in drivers for channel in (*_hwmon_channels(driver), *_iio_channels(driver))]
         return cls(channels) if channels else None
 
 
