@@ -48,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             frames under way. `camera`: frames come by a camera's clock. `soak`: single-stream for long.
         duration_s: Of each engine at least, its warm-up apart.
         iterations: Frames of each engine at least.
-        warm_up_s: At least; it goes on until the times are steady, for 30 s at most.
+        warm_up_s: At least; it goes on until the times are steady, for 30 s at most. 0 is no warm-up.
         percentiles: Of the latency, above 0 and below 100.
         frames: Where the frames come from: a folder, a video, or empty for a rendered street.
         camera_hw: Height and width of rendered frames.

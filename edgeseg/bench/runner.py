@@ -173,8 +173,11 @@ def _versions() -> dict[str, str]:
 def _command(names: list[str], settings: Settings) -> str:
     """What is typed to measure it again: the options that are not as they are by default."""
     words = ["edgeseg", "bench", *names]
-    for option, field in OPTIONS.items():
+    soaked = {"--soak": "duration_s"} if settings.scenario == "soak" else {}
+    for option, field in (OPTIONS | soaked).items():
         value = getattr(settings, field)
+        if field in ("scenario", "duration_s") and soaked and option != "--soak":
+            continue
         if value != getattr(Settings(), field):
             words += [option] if value is True else [option, _spelled(value, "x" if field == "camera_hw" else ",")]
     return shlex.join(words)

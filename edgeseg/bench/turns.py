@@ -56,6 +56,7 @@ class Turns:
             done: The share of its frames that an engine has had.
         """
         number = 0
+        self.refer()
         while lanes := [lane for lane in self.active() if done(lane) < 1]:
             begin = number % len(lanes)  # None is always the first after the reference kernel.
             for lane in (*lanes[begin:], *lanes[:begin]):
@@ -74,7 +75,9 @@ class Turns:
             self.reference_ns.append((begin, self._reference.run()))
 
     def warm_up(self) -> None:
-        """Frames in turns that are no samples, until all engines' times are steady."""
+        """Frames in turns that are no samples, until all engines' times are steady; none where no time is given."""
+        if not self.settings.warm_up_s:
+            return
         begin, number = time.monotonic(), 0
         while (lanes := self.active()) and (spent := time.monotonic() - begin) < LONGEST_WARM_UP_S:
             if spent >= self.settings.warm_up_s and all(lane.steady for lane in lanes):

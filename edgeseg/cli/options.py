@@ -35,9 +35,9 @@ def size(text: str) -> tuple[int, int]:
 
 
 def duration(text: str) -> float:
-    """Seconds from `90`, `90s`, `10m` or `2h`; above 0."""
+    """Seconds from `90`, `90s`, `10m` or `2h`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h)?", text.strip().lower())
-    if match is None or not float(match[1]):
+    if match is None:
         raise click.BadParameter(f"'{text}' is no time; write seconds, minutes or hours, as in 90s, 10m or 2h.")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[match[2]]
 

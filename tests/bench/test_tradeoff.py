@@ -13,7 +13,7 @@ pytest.importorskip("cv2")
 pytest.importorskip("onnx_ir")
 
 from edgeseg.bench import Record, Settings
-from edgeseg.bench.record import EngineRecord, Environment, Timing
+from edgeseg.bench.record import Conditions, EngineRecord, Environment, Latency
 from edgeseg.bench.tradeoff import read_tradeoff
 from edgeseg.bench.tradeoff_chart import tradeoff_svg
 from edgeseg.build.report import Gate, Speed
@@ -135,14 +135,21 @@ def record(times: dict[str, float | None], cpu: str = "") -> Record:
         device = msgspec.structs.replace(device, cpu=cpu)
     engines = tuple(
         EngineRecord(
-            name=sha256, sha256=sha256, size_bytes=1, model="net", backend="openvino", library="1", precision="int8",
-            dialect="u8-asym", size_hw=(32, 48), batch=1, pixel_format="bgr", upsample="half", execution={},
-            inference=timing, with_resize=timing,
+            name=sha256, sha256=sha256, graph_sha256="", size_bytes=1, model="net", backend="openvino", library="1",
+            precision="int8", dialect="u8-asym", size_hw=(32, 48), batch=1, pixel_format="bgr", upsample="half",
+            layers={}, execution={}, accuracy={}, warm_up_frames=0, steady=True, seconds=1.0, fps=1.0,
+            latency=Latency(
+                samples=9, percentiles_ms={"50": ms}, intervals_ms={"50": None}, min_ms=1, mean_ms=1, max_ms=1
+            ),
+            early_stopping_p90_ms=None, stages={},
         )
         for sha256, ms in times.items()
-        for timing in [Timing(runs=9, fps=1, percentiles_ms={"50": ms}, min_ms=1, mean_ms=1, max_ms=1)]
     )  # fmt: skip
-    environment = Environment(device=device, versions={}, load_average=(0.0, 0.0))
+    conditions = Conditions(seconds=[], others=[], clock_mhz=[], gpu_mhz=[], celsius=[], watts=[], rss_mb=[])
+    environment = Environment(
+        device=device, versions={}, container=False, reference_ms=1.0, reference_interval_ms=(1.0, 1.0),
+        conditions=conditions, flags=(),
+    )  # fmt: skip
     return Record(
         created="", command="", settings=Settings(), environment=environment, engines=engines, samples="x.npz"
     )

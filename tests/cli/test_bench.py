@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("onnxruntime")
+pytest.importorskip("psutil")
 
 from edgeseg.bench import read_record
 from edgeseg.cli import main
@@ -22,7 +23,7 @@ def test_the_json_on_stdout_is_the_record_on_disk(tmp_path: Path, capsys: pytest
     assert main(["bench", *engines, "-o", str(tmp_path / "out"), *QUICK, "--json"]) == 0
     printed = capsys.readouterr()
     report = json.loads(printed.out)
-    assert report["schema"] == "edgeseg.bench/1"
+    assert report["schema"] == "edgeseg.bench/2"
     assert [one["name"] for one in report["engines"]] == engines
     assert report == json.loads((tmp_path / "out" / "bench.json").read_text())
     assert [one.name for one in read_record(tmp_path / "out" / "bench.json").engines] == engines
@@ -59,6 +60,7 @@ def test_without_a_name_the_engine_built_last_is_timed(
         pytest.param(["--percentile", "x"], 2, "percentiles above 0 and below 100", id="a word for a percentile"),
         pytest.param(["--iterations", "0"], 2, "iterations", id="no rounds"),
         pytest.param(["--camera", "8x8"], 2, "no size", id="a camera too small"),
+        pytest.param(["--soak", "soon"], 2, "write seconds, minutes or hours", id="no time"),
     ],
 )
 def test_what_cannot_be_timed_is_refused(

