@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edgeseg.bench.record import EngineRecord, Latency, Record
 from edgeseg.bench.stages import BESIDE
 
-__all__ = ["columns", "markdown", "row", "scenario_words", "stage_rows"]
+__all__ = ["columns", "headlines", "machine_rows", "markdown", "row", "scenario_words", "stage_rows"]
 
 #: What is measured in each scenario.
 SCENARIOS = {
@@ -69,10 +69,9 @@ def stage_rows(record: Record) -> list[list[str]]:
 
 def markdown(record: Record) -> str:
     """The tables, how it was measured, where, and the command that measures it again."""
-    environment, device = record.environment, record.environment.device
     heads, *rows = stage_rows(record)
     lines = [f"# Benchmark of {record.created}, {record.settings.scenario}", ""]
-    lines += [f"**{flag}**\n" for flag in _headlines(record)]
+    lines += [f"**{flag}**\n" for flag in headlines(record)]
     lines += [
         *_table(columns(record), [row(record, engine) for engine in record.engines]),
         "",
@@ -84,16 +83,7 @@ def markdown(record: Record) -> str:
         "",
         *_table(heads, rows),
         "",
-        f"- Machine: {' '.join(filter(None, (device.board, device.cpu)))}, {device.cores} cores"
-        f"{f', power mode {device.power_mode}' if device.power_mode else ''}"
-        f"{f', governor {device.governor}' if device.governor else ''}",
-        f"- System: {device.os}, kernel {device.kernel}, Python {device.python}"
-        f"{f', JetPack {device.jetpack}' if device.jetpack else ''}"
-        f"{', in a container' if environment.container else ''}",
-        f"- Versions: {', '.join(f'{name} {version}' for name, version in environment.versions.items())}",
-        f"- Reference kernel: {environment.reference_ms:.2f} ms",
-        *(f"- Power of {engine.name}: {_energy(engine)}" for engine in record.engines if engine.energy),
-        *(f"- Drift of {engine.name}: {engine.drift.verdict}" for engine in record.engines if engine.drift),
+        *(f"- {name}: {value}" for name, value in machine_rows(record)),
         "",
         "Measured again by:",
         "",
@@ -105,13 +95,36 @@ def markdown(record: Record) -> str:
     return "\n".join(lines)
 
 
-def _headlines(record: Record) -> list[str]:
+def machine_rows(record: Record) -> list[tuple[str, str]]:
+    """Where it was measured, and what it cost there: a name and a value each."""
+    environment, device = record.environment, record.environment.device
+    mode = f", power mode {device.power_mode}" if device.power_mode else ""
+    governor = f", governor {device.governor}" if device.governor else ""
+    jetpack = f", JetPack {device.jetpack}" if device.jetpack else ""
+    container = ", in a container" if environment.container else ""
+    return [
+        ("Machine", f"{' '.join(filter(None, (device.board, device.cpu)))}, {device.cores} cores{mode}{governor}"),
+        ("System", f"{device.os}, kernel {device.kernel}, Python {device.python}{jetpack}{container}"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
+        ("Reference kernel", f"{environment.reference_ms:.3f} ms"),
+        *((f"Power of {engine.name}", _energy(engine)) for engine in record.engines if engine.energy),
+        *((f"Drift of {engine.name}", engine.drift.verdict) for engine in record.engines if engine.drift),
+        *((f"Layers of {engine.name}", _layers(engine)) for engine in record.engines if engine.layers),
+    ]
+
+
+def headlines(record: Record) -> list[str]:
+    """What makes the figures doubtful, a sentence each."""
     failed = [f"{engine.name} failed: {engine.failed}" for engine in record.engines if engine.failed]
     stopped = [] if record.complete else ["It was stopped before its time; these are the samples until then."]
     unsteady = [
         f"{engine.name} was not steady when its warm-up ended." for engine in record.engines if not engine.steady
     ]
     return [*failed, *stopped, *record.environment.flags, *unsteady]
+
+
+def _layers(engine: EngineRecord) -> str:
+    return ", ".join(f"{count} {precision}" for precision, count in engine.layers.items())
 
 
 def _energy(engine: EngineRecord) -> str:

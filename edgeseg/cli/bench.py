@@ -72,8 +72,8 @@ def bench(
     """Measure ENGINES in turns: latency from a camera's frame to the class map, FPS, and each stage.
 
     ENGINES are paths or names of engines that were built; without any, the one that was built last. A shipped model's
-    name or a float .onnx graph with a card is measured in float on ONNX Runtime. The folder gets bench.json, bench.md,
-    and every sample. Ctrl-C ends it and keeps what was measured.
+    name or a float .onnx graph with a card is measured in float on ONNX Runtime. The folder gets bench.html, bench.md,
+    bench.json, and every sample. Ctrl-C ends it and keeps what was measured.
 
     \b
     Examples:
@@ -85,6 +85,7 @@ def bench(
     """
     from edgeseg.bench import Settings, run_benchmark, write_record
     from edgeseg.bench.markdown import columns, markdown, row
+    from edgeseg.bench.page import html
     from edgeseg.build.graphs import find_or_build, graph_path
     from edgeseg.files import write_bytes
 
@@ -102,6 +103,7 @@ def bench(
     out = out or Path("runs") / "bench" / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     path = write_record(record, done.samples, out)
     write_bytes(out / "bench.md", markdown(record).encode())
+    write_bytes(out / "bench.html", html([(record, done.samples)]).encode())
     if as_json:
         print_json("bench", record)
     else:
@@ -110,7 +112,7 @@ def bench(
         )
     for flag in record.environment.flags:
         say(f"warning: {flag}")
-    say(f"{path.with_suffix('.md')} and {path} hold the record.")
+    say(f"{path.with_suffix('.html')} shows it, and {path} holds the record.")
     failed = [engine for engine in record.engines if engine.failed]
     for engine in failed:
         say(f"error: {engine.name} failed: {engine.failed}")

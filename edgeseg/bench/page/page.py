@@ -1,0 +1,125 @@
+"""The page: a record's figures and charts through a template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.bench.markdown import columns, headlines, machine_rows, row, scenario_words, stage_rows
+from edgeseg.bench.page.charts import histogram, percentile_curve, stage_bars, time_series
+from edgeseg.bench.record import Conditions, Record
+from edgeseg.bench.stages import BESIDE
+
+__all__ = ["html"]
+
+Samples = Mapping[str, npt.NDArray[Any]]
+TEMPLATE = Path(__file__).with_name("report.html")
+
+
+class Chart(NamedTuple):
+    """A chart and what it shows."""
+
+    title: str
+    words: str
+    svg: str
+
+
+class Section(NamedTuple):
+    """One record on the page."""
+
+    record: Record
+    heads: list[str]
+    rows: list[list[str]]
+    flags: list[str]
+    words: str
+    stages: list[list[str]]
+    machine: list[tuple[str, str]]
+    charts: list[Chart]
+
+
+def html(records: Sequence[tuple[Record, Samples]], notes: Sequence[str] = ()) -> str:
+    """The page, whole in itself: no script, nothing from elsewhere.
+
+    Args:
+        records: Each with the arrays of its samples.
+        notes: What is to be said of all of them, as that they can't be compared.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    sections = [_section(record, samples) for record, samples in records]
+    return template.render(sections=sections, notes=notes)
+
+
+def _section(record: Record, samples: Samples) -> Section:
+    return Section(
+        record,
+        columns(record),
+        [row(record, engine) for engine in record.engines],
+        headlines(record),
+        scenario_words(record),
+        stage_rows(record),
+        machine_rows(record),
+        list(_charts(record, samples)),
+    )
+
+
+def _charts(record: Record, samples: Samples) -> list[Chart]:
+    measured = {
+        engine.name: index for index, engine in enumerate(record.engines) if len(samples.get(f"{index}.latency_ms", ()))
+    }
+    latencies = {name: np.asarray(samples[f"{index}.latency_ms"], np.float64) for name, index in measured.items()}
+    found: list[Chart] = []
+    if latencies:
+        over_time = {
+            name: (np.asarray(samples[f"{index}.begin_s"], np.float64), latencies[name])
+            for name, index in measured.items()
+        }
+        told = {
+            "Histogram": ("How often which latency came; the slowest 0.5 % are left out.", histogram(latencies)),
+            "Percentiles": ("The latency that a share of the frames stay below.", percentile_curve(latencies)),
+            "Over time": (
+                "Latency during the run; of frames that lie close, the median.",
+                time_series("Latency over time", "ms", over_time),
+            ),
+        }
+        found += [Chart(title, words, svg) for title, (words, svg) in told.items()]
+    medians = {
+        engine.name: {stage: told.percentiles_ms.get("50") or told.mean_ms for stage, told in engine.stages.items()}
+        for engine in record.engines
+        if engine.stages
+    }
+    if medians:
+        words = "Medians. What is pale is measured with every frame, but no part of the latency."
+        found.append(Chart("Stages", words, stage_bars(medians, BESIDE)))
+    found += _conditions(record.environment.conditions)
+    reference = samples.get("reference.ms", ())
+    if len(reference) > 1:
+        series = {"reference": (np.asarray(samples["reference.begin_s"]), np.asarray(reference))}
+        words = "Time of a fixed kernel that ran between the frames: it tells how fast the machine was."
+        found.append(Chart("Reference", words, time_series("Reference kernel", "ms", series)))
+    return found
+
+
+def _conditions(conditions: Conditions) -> list[Chart]:
+    told: dict[str, tuple[str, Sequence[float | None]]] = {
+        "Processor's clock": ("MHz", conditions.clock_mhz),
+        "GPU's clock": ("MHz", conditions.gpu_mhz),
+        "Temperature of the hottest zone": ("°C", conditions.celsius),
+        "Power": ("W", conditions.watts),
+        "Cores that others kept busy": ("cores", conditions.others),
+        "Resident memory": ("MB", conditions.rss_mb),
+    }
+    seconds = np.array(conditions.seconds)
+    found = []
+    for title, (unit, values) in told.items():
+        column = np.array([np.nan if value is None else value for value in values], np.float64)
+        if len(column) > 1 and not np.isnan(column).all():
+            found.append(Chart(title, "", time_series(title, unit, {title: (seconds, column)}, 150)))
+    return found
