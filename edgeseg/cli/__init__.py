@@ -35,6 +35,7 @@ COMMANDS = {
     "demo": "edgeseg.cli.demo:demo",
     "service": "edgeseg.cli.service:service",
     "bench": "edgeseg.cli.bench:bench",
+    "report": "edgeseg.cli.report_command:report",
     "doctor": "edgeseg.cli.doctor:doctor",
 }
 

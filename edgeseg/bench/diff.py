@@ -1,0 +1,181 @@
+"""Whether an engine became slower: two measurements, and the noise between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.bench.record import Record
+from edgeseg.errors import UsageError
+
+__all__ = ["Difference", "Measured", "differ"]
+
+Floats = npt.NDArray[np.float64]
+Verdict = Literal["slower", "faster", "no difference"]
+#: Seconds of a block, whose median latency is set against that of the reference kernel, or of the other engine.
+BLOCK_S = 2.0
+#: Blocks that each side needs.
+BLOCKS = 5
+CONFIDENCE, RESAMPLES = 0.99, 2000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One engine of one record."""
+
+    record: Record
+    index: int
+    samples: Mapping[str, npt.NDArray[Any]]
+
+    @property
+    def name(self) -> str:
+        """As it was asked for."""
+        return self.record.engines[self.index].name
+
+    def latencies(self) -> tuple[Floats, Floats]:
+        """Seconds, and milliseconds of each frame that began then."""
+        begins = np.asarray(self.samples[f"{self.index}.begin_s"], np.float64)
+        return begins, np.asarray(self.samples[f"{self.index}.latency_ms"], np.float64)
+
+    def reference(self) -> tuple[Floats, Floats]:
+        """The same of the reference kernel."""
+        return np.asarray(self.samples["reference.begin_s"]), np.asarray(self.samples["reference.ms"])
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed from the old to the new.
+
+    Attributes:
+        ratio: Of the new median latency to the old one, after what changed on the machine is taken out.
+        interval: 99 % of it, by a bootstrap of blocks of two seconds.
+        band: Changes below are noise by definition, as a share.
+        how: What took the machine out.
+        old_ms, new_ms: Medians as they were measured.
+        notes: What makes the comparison doubtful, a sentence each.
+    """
+
+    old: str
+    new: str
+    verdict: Verdict
+    ratio: float
+    interval: tuple[float, float]
+    band: float
+    how: Literal["in turns", "by the reference kernel"]
+    old_ms: float
+    new_ms: float
+    notes: tuple[str, ...]
+
+
+def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
+    """Compare two measurements.
+
+    Engines that were measured in turns are set against each other block by block; of two records each engine is set
+    against the reference kernel that ran between its frames. A change counts where all of its interval lies beyond the
+    band.
+
+    Args:
+        old, new: The same scenario, on machines of one kind.
+        band: A share, above 0.
+
+    Raises:
+        UsageError: They can't be compared, or are too short.
+    """
+    _check(old, new)
+    together = old.record is new.record
+    if together:
+        both = _paired(*old.latencies(), *new.latencies())
+        if len(both) < BLOCKS:
+            raise _too_short(new)
+        interval = _interval_of_one(both)
+        ratio = float(np.median(both))
+    else:
+        before, after = (_paired(*one.reference(), *one.latencies()) for one in (old, new))
+        for one, blocks in ((old, before), (new, after)):
+            if len(blocks) < BLOCKS:
+                raise _too_short(one)
+        interval = _interval_of_two(before, after)
+        ratio = float(np.median(after) / np.median(before))
+    verdict: Verdict = "no difference"
+    if interval[0] > 1 + band:
+        verdict = "slower"
+    elif interval[1] < 1 - band:
+        verdict = "faster"
+    return Difference(
+        old=old.name,
+        new=new.name,
+        verdict=verdict,
+        ratio=ratio,
+        interval=interval,
+        band=band,
+        how="in turns" if together else "by the reference kernel",
+        old_ms=float(np.median(old.latencies()[1])),
+        new_ms=float(np.median(new.latencies()[1])),
+        notes=() if together else _notes(old.record, new.record),
+    )
+
+
+def _check(old: Measured, new: Measured) -> None:
+    first, second = old.record.environment.device, new.record.environment.device
+    if (first.cpu, first.cores, first.board) != (second.cpu, second.cores, second.board):
+        raise UsageError(
+            f"The two were measured on different machines: {first.board or first.cpu} with {first.cores} cores, and "
+            f"{second.board or second.cpu} with {second.cores}.",
+            hint="Measure both on one: edgeseg bench OLD NEW",
+        )
+    if old.record.settings.scenario != new.record.settings.scenario:
+        raise UsageError(
+            f"One is of the scenario {old.record.settings.scenario}, the other of {new.record.settings.scenario}."
+        )
+    for one in (old, new):
+        if f"{one.index}.latency_ms" not in one.samples:
+            raise UsageError(f"There are no samples of {one.name}: it failed before it had any.")
+
+
+def _notes(old: Record, new: Record) -> tuple[str, ...]:
+    found = []
+    ratio = new.environment.reference_ms / old.environment.reference_ms
+    if not 0.8 < ratio < 1.25:
+        found.append(
+            f"The machine itself was {max(ratio, 1 / ratio):.2f} times as {'slow' if ratio > 1 else 'fast'} the second "
+            "time; measure both in turns to be sure: edgeseg bench OLD NEW"
+        )
+    found += [f"{when}: {flag}" for when, one in (("old", old), ("new", new)) for flag in one.environment.flags]
+    return tuple(found)
+
+
+def _too_short(one: Measured) -> UsageError:
+    return UsageError(
+        f"{one.name} was measured for too short a time: {BLOCKS} blocks of {BLOCK_S:g} s are needed.",
+        hint="Measure it for longer: edgeseg bench --duration 60s",
+    )
+
+
+def _paired(below_s: Floats, below_ms: Floats, above_s: Floats, above_ms: Floats) -> Floats:
+    """Ratios of medians, block by block of the time that both were measured in."""
+    ends = np.arange(BLOCK_S, max(below_s[-1], above_s[-1]) + BLOCK_S, BLOCK_S)
+    below, above = np.searchsorted(ends, below_s), np.searchsorted(ends, above_s)
+    blocks = np.intersect1d(below, above)
+    return np.array([np.median(above_ms[above == block]) / np.median(below_ms[below == block]) for block in blocks])
+
+
+def _interval_of_one(ratios: Floats) -> tuple[float, float]:
+    return _ends(_medians(ratios, 0))
+
+
+def _interval_of_two(before: Floats, after: Floats) -> tuple[float, float]:
+    return _ends(_medians(after, 0) / _medians(before, 1))
+
+
+def _medians(values: Floats, seed: int) -> Floats:
+    chosen = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    return np.asarray(np.median(values[chosen], axis=1), np.float64)
+
+
+def _ends(found: Floats) -> tuple[float, float]:
+    low, high = np.percentile(found, (50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)))
+    return float(low), float(high)

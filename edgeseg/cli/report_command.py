@@ -1,0 +1,95 @@
+"""`edgeseg report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeseg.cli.report import json_option, print_json, print_table, say
+from edgeseg.errors import GateFailed, UsageError
+
+if TYPE_CHECKING:
+    from edgeseg.bench.diff import Difference, Measured
+
+__all__ = ["report"]
+
+
+@click.command()
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("-o", "out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the page.")
+@click.option("--diff", is_flag=True, help="Has the second become slower than the first? Exit code 7 if so.")
+@click.option(
+    "--band",
+    type=click.FloatRange(0, 100, min_open=True),
+    default=3.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Changes below are noise.",
+)
+@json_option
+def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float, as_json: bool) -> None:
+    """Show benchmarks together on one page, or tell whether one is slower than another.
+
+    RECORDS are folders of `edgeseg bench`, or their bench.json. With --diff: one record of two engines that were
+    measured in turns, or two records of one engine on one machine, between which the reference kernel is set against.
+
+    \b
+    Examples:
+      edgeseg report runs/bench/street runs/bench/night -o runs/report
+      edgeseg report runs/bench/monday runs/bench/tuesday --diff
+      edgeseg bench old.onnx new.onnx -o runs/bench/both && edgeseg report runs/bench/both --diff
+    """
+    from edgeseg.bench.collection import read_with_samples, same_conditions
+    from edgeseg.bench.page import html
+    from edgeseg.files import write_bytes
+
+    if out is None and not diff:
+        raise click.UsageError("Say where the page goes, or what to compare: -o DIR, or --diff.")
+    read = [read_with_samples(path) for path in records]
+    if out is not None:
+        write_bytes(out / "report.html", html(read, same_conditions([record for record, _ in read])).encode())
+        say(f"{out / 'report.html'} shows {len(read)} {'record' if len(read) == 1 else 'records'}.")
+    if not diff:
+        return
+    found = _difference(_two(read), band / 100)
+    if as_json:
+        print_json("report", found)
+    else:
+        print_table("", ("", ""), _rows(found))
+    for note in found.notes:
+        say(f"warning: {note}")
+    if found.verdict == "slower":
+        raise GateFailed(f"{found.new} is {found.ratio - 1:.1%} slower than {found.old}.")
+
+
+def _two(read: list[Any]) -> tuple[Measured, Measured]:
+    """The old and the new engine of one record, or of two."""
+    from edgeseg.bench.diff import Measured
+
+    if len(read) == 1 and len(read[0][0].engines) == 2:
+        return Measured(read[0][0], 0, read[0][1]), Measured(read[0][0], 1, read[0][1])
+    if len(read) == 2 and all(len(record.engines) == 1 for record, _ in read):
+        return Measured(read[0][0], 0, read[0][1]), Measured(read[1][0], 0, read[1][1])
+    counts = ", ".join(str(len(record.engines)) for record, _ in read)
+    raise UsageError(
+        f"--diff compares two engines; given were records of {counts}.",
+        hint="Either one record of two engines (edgeseg bench OLD NEW), or two of one engine each.",
+    )
+
+
+def _difference(both: tuple[Measured, Measured], band: float) -> Difference:
+    from edgeseg.bench.diff import differ
+
+    return differ(*both, band=band)
+
+
+def _rows(found: Difference) -> list[tuple[str, str]]:
+    low, high = found.interval
+    return [
+        ("old", f"{found.old}: {found.old_ms:.2f} ms"),
+        ("new", f"{found.new}: {found.new_ms:.2f} ms"),
+        ("new to old", f"{found.ratio:.3f} ({low:.3f} to {high:.3f}), {found.how}"),
+        ("verdict", f"{found.verdict} (changes below {found.band:.0%} are noise)"),
+    ]

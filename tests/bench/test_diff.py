@@ -1,0 +1,147 @@
+"""Whether a slowdown is found, and noise is not taken for one: on planted samples, on machines that drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("onnx_ir")
+pytest.importorskip("psutil")
+
+from edgeseg.bench import Record, Settings, run_benchmark, write_record
+from edgeseg.bench.diff import Measured, differ
+from edgeseg.cli import main
+from edgeseg.errors import UsageError
+from tests.engines import tiny_engine
+
+QUICK = Settings(warm_up_s=0, duration_s=0, iterations=3, camera_hw=(64, 96))
+Samples = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    return run_benchmark({"one": tiny_engine(tmp_path_factory.mktemp("one"), "fake")}, QUICK).record
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    engine = tiny_engine(tmp_path_factory.mktemp("two"), "fake")
+    return run_benchmark({"old": engine, "new": engine}, QUICK).record
+
+
+def measured(seed: int, factors: tuple[float, ...], *, seconds: float = 60.0, machine: float = 1.0) -> Samples:
+    """Latencies of a machine whose speed wanders by a tenth, with frames that take twice as long now and then."""
+    rng = np.random.default_rng(seed)
+    period = 0.02 * len(factors)
+    begins = np.arange(0, seconds, period)
+
+    def slowness(at: np.ndarray) -> np.ndarray:
+        return machine * (1 + 0.1 * np.sin(at / 7 + seed) * np.sin(at / 1.9))
+
+    def noise(count: int) -> np.ndarray:
+        return rng.normal(1, 0.03, count) * np.where(rng.random(count) < 0.05, 2.0, 1.0)
+
+    found = {}
+    for index, factor in enumerate(factors):
+        found[f"{index}.begin_s"] = begins
+        found[f"{index}.latency_ms"] = 20 * factor * slowness(begins) * noise(len(begins))
+    at = np.arange(0, seconds, 0.5)
+    return found | {"reference.begin_s": at, "reference.ms": 2 * slowness(at) * noise(len(at))}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "no difference"), (1.1, "slower"), (0.9, "faster")])
+def test_engines_that_were_measured_in_turns(two: Record, seed: int, factor: float, verdict: str) -> None:
+    samples = measured(seed, (1.0, factor))
+    found = differ(Measured(two, 0, samples), Measured(two, 1, samples))
+    assert (found.verdict, found.how) == (verdict, "in turns")
+    assert found.ratio == pytest.approx(factor, abs=0.02)
+    assert found.interval[0] <= found.ratio <= found.interval[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "no difference"), (1.15, "slower"), (0.85, "faster")])
+def test_two_records_by_the_reference_kernel(one: Record, seed: int, factor: float, verdict: str) -> None:
+    """The machine itself is a fifth slower the second time."""
+    later = msgspec.structs.replace(one, created="later")
+    old = Measured(one, 0, measured(seed, (1.0,)))
+    new = Measured(later, 0, measured(seed + 100, (factor,), machine=1.2))
+    found = differ(old, new)
+    assert (found.verdict, found.how) == (verdict, "by the reference kernel")
+    assert found.new_ms > 1.15 * factor * found.old_ms
+
+
+def other_machine(record: Record) -> Record:
+    device = msgspec.structs.replace(record.environment.device, cpu="Another CPU")
+    return msgspec.structs.replace(record, environment=msgspec.structs.replace(record.environment, device=device))
+
+
+def other_scenario(record: Record) -> Record:
+    return msgspec.structs.replace(record, settings=msgspec.structs.replace(record.settings, scenario="camera"))
+
+
+@pytest.mark.parametrize(
+    ("change", "seconds", "said"),
+    [
+        pytest.param(other_machine, 60, "different machines", id="another machine"),
+        pytest.param(other_scenario, 60, "scenario", id="another scenario"),
+        pytest.param(lambda record: msgspec.structs.replace(record), 5, "too short a time", id="a few seconds"),
+    ],
+)
+def test_what_can_not_be_compared_is_refused(one: Record, change: Any, seconds: float, said: str) -> None:
+    samples = measured(0, (1.0,), seconds=seconds)
+    with pytest.raises(UsageError, match=said):
+        differ(Measured(one, 0, samples), Measured(change(one), 0, samples))
+
+
+def test_a_machine_that_is_another_speed_is_named(one: Record) -> None:
+    slow = msgspec.structs.replace(one.environment, reference_ms=2 * one.environment.reference_ms)
+    later = msgspec.structs.replace(one, environment=slow)
+    found = differ(Measured(one, 0, measured(0, (1.0,))), Measured(later, 0, measured(1, (1.0,))))
+    assert any("2.00 times as slow the second time" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.1, 7)])
+def test_a_regression_ends_the_command_with_7(
+    two: Record, factor: float, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_record(two, measured(3, (1.0, factor)), tmp_path)
+    assert main(["report", str(tmp_path), "--diff"]) == code
+    printed = capsys.readouterr()
+    assert ("slower" in printed.out) == ("new is" in printed.err) == bool(code)
+
+
+def test_records_of_different_machines_are_marked_on_the_page(one: Record, tmp_path: Path) -> None:
+    write_record(one, measured(0, (1.0,)), tmp_path / "a")
+    write_record(other_machine(one), measured(1, (1.0,)), tmp_path / "b")
+    assert main(["report", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "page")]) == 0
+    text = (tmp_path / "page/report.html").read_text()
+    assert "different machines and not comparable" in text and text.count("<svg") >= 8
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(["."], "-o DIR, or --diff", id="nothing asked for"),
+        pytest.param([".", "--diff"], "no record", id="no record in the folder"),
+        pytest.param(["absent", "--diff"], "absent", id="no folder"),
+    ],
+)
+def test_what_can_not_be_reported_is_refused(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_samples_that_are_gone_are_told(one: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_record(one, measured(0, (1.0,)), tmp_path)
+    (tmp_path / one.samples).write_bytes(b"not an archive")
+    assert main(["report", str(path), "-o", str(tmp_path / "page")]) == 2
+    assert "samples" in capsys.readouterr().err
