@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test test-pythons test-slow test-aarch64 lint format catalogue clean
+.PHONY: help build test test-pythons test-slow test-aarch64 lint format catalogue schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ format: $(TEST_VENV)/.installed ## Sort imports and format the code
 
 catalogue: $(TEST_VENV)/.installed ## Count parameters and multiply-adds of every network into edgeseg/networks.json
 	$(TEST_VENV)/bin/python -m edgeseg.models.costs
+
+schema: $(TEST_VENV)/.installed ## Write the JSON Schema of a benchmark's record into schema/
+	$(TEST_VENV)/bin/python -m edgeseg.bench.schema
 
 clean: ## Remove virtual environments, caches and make-build/; engines stay
 	rm -rf $(VENV) $(TEST_VENV)* build dist *.egg-info make-build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,6 +14,7 @@ pytest.importorskip("psutil")
 
 from edgeseg.bench import Record, Settings, read_record, run_benchmark, write_record
 from edgeseg.bench.markdown import columns, markdown
+from edgeseg.bench.schema import record_schema
 from edgeseg.errors import UsageError
 from tests.engines import tiny_engine
 
@@ -73,3 +74,14 @@ def test_what_makes_figures_doubtful_stands_at_the_head(record: Record) -> None:
     assert "**The machine was throttled.**" in head
     assert "**first|name failed: the accelerator is gone**" in head
     assert "**It was stopped before its time" in head
+
+
+def test_the_committed_schema_is_that_of_records_and_a_record_fits_it(record: Record) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    committed = (Path(__file__).parents[2] / "schema/bench-2.json").read_bytes()
+    assert committed == record_schema(), "run: make schema"
+    told = msgspec.json.decode(msgspec.json.encode(record))
+    jsonschema.Draft202012Validator(msgspec.json.decode(committed)).validate(told)
+    told["engines"][0]["fps"] = "fast"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(msgspec.json.decode(committed)).validate(told)
