@@ -1,0 +1,109 @@
+"""A benchmark's page: its numbers, what it needs from elsewhere, and how it looks in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("jinja2")
+pytest.importorskip("onnx_ir")
+pytest.importorskip("psutil")
+
+from edgeseg.bench import Benchmark, Settings, run_benchmark
+from edgeseg.bench.markdown import row, stage_rows
+from edgeseg.bench.page import html
+from tests.engines import tiny_engine
+
+HOSTILE = "<script>document.title='run'</script>\"'& <b>"
+DESK, PHONE = (1280, 900), (390, 844)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
+    folder = tmp_path_factory.mktemp("engines")
+    engines = {HOSTILE: tiny_engine(folder, "fake"), "onnxruntime": tiny_engine(folder)}
+    return run_benchmark(engines, Settings(warm_up_s=0, duration_s=0.3, iterations=200, camera_hw=(64, 96)))
+
+
+@pytest.fixture(scope="module")
+def text(done: Benchmark) -> str:
+    return html([(done.record, done.samples)])
+
+
+def cells(text: str) -> list[list[str]]:
+    """Of every table's rows."""
+    rows = re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL)
+    return [[unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", one, re.DOTALL)] for one in rows]
+
+
+def test_its_numbers_are_those_of_the_record(done: Benchmark, text: str) -> None:
+    shown = cells(text)
+    for engine in done.record.engines:
+        assert row(done.record, engine) in shown
+        assert engine.latency is not None
+        assert f"{engine.fps:.1f}" in row(done.record, engine)
+        assert any(f"{engine.latency.percentiles_ms['50']:.2f} (" in cell for cell in row(done.record, engine))
+    assert all(cells in shown for cells in stage_rows(done.record)[1:])
+    assert done.record.command in unescape(text)
+
+
+def test_it_needs_nothing_from_elsewhere(text: str) -> None:
+    assert not re.search(r"(src|href|url|@import)\s*[=(]", text)
+    assert "<script" not in text and "default-src 'none'" in text
+    assert len(text) < 300_000
+
+
+def test_a_record_without_any_sample_has_a_page_too(done: Benchmark) -> None:
+    failed = tuple(
+        msgspec.structs.replace(one, latency=None, stages={}, failed="it is gone") for one in done.record.engines
+    )
+    text = html([(msgspec.structs.replace(done.record, engines=failed), {})])
+    assert "it is gone" in text and "n/a" in text
+
+
+def test_one_sample_is_enough_for_every_chart(done: Benchmark) -> None:
+    few = {name: values[:1] for name, values in done.samples.items()}
+    assert "<svg" in html([(done.record, few)])
+
+
+def test_charts_hold_numbers_alone(text: str) -> None:
+    for path in re.findall(r' d="([^"]*)"', text):
+        assert re.fullmatch(r"[ML\d. -]*", path), path[:80]
+    assert "nan" not in " ".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL)).lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [pytest.param(DESK, id="a desk"), pytest.param(PHONE, id="a phone")])
+def test_it_fits_a_screen_and_asks_for_nothing(size: tuple[int, int], text: str, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    from tests.web.browser import CHROMIUM, open_tab
+
+    if CHROMIUM is None:
+        pytest.skip("There is no Chromium on this machine.")
+    (tmp_path / "bench.html").write_text(text)
+
+    async def look() -> dict[str, Any]:
+        async with open_tab((tmp_path / "bench.html").as_uri(), size, tmp_path) as tab:
+            await tab.until("document.querySelectorAll('svg').length >= 5")
+            picture = await tab.screenshot()
+            return {
+                "asked": await tab.evaluate("performance.getEntriesByType('resource').length"),
+                "fits": await tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"),
+                "title": await tab.evaluate("document.title"),
+                "smallest": await tab.evaluate(
+                    "Math.min(...[...document.querySelectorAll('svg text')].map(t => t.getBoundingClientRect().height))"
+                ),
+                "seen": float(np.std(picture)),
+            }
+
+    found = asyncio.run(look())
+    assert found["asked"] == 0 and found["fits"] and found["title"].startswith("Benchmark")
+    assert found["smallest"] >= 8 and found["seen"] > 10
