@@ -69,7 +69,7 @@ clean: ## Remove virtual environments, caches and make-build/; engines stay
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q -e '.[onnxruntime,openvino,vision,demo,video,web]'
+	$(VENV)/bin/pip install -q -e '.[onnxruntime,openvino,vision,demo,report,video,web]'
 	@touch $@
 
 $(TEST_VENV)/.installed: setup.cfg pyproject.toml

@@ -40,6 +40,8 @@ SLOW = {
     "edgeseg calibrate": "it measures ranges on a whole video",
     "edgeseg quantize": "it needs the ranges that were measured before",
     "edgeseg run 'synthetic://": "it needs the engine that was built before",
+    "edgeseg bench": "it needs the engine that was built before, and measures for a while",
+    "edgeseg report": "it needs what was measured before",
 }
 
 
