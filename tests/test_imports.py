@@ -31,6 +31,8 @@ DOORS = {"__init__", "__main__"}
 HEAVY = {
     "aiohttp",
     "av",
+    "jinja2",
+    "psutil",
     "gi",
     "prometheus_client",
     "torch",

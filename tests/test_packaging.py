@@ -61,6 +61,7 @@ def expected_files() -> Iterator[str]:
         "zoo/*.npz",
         "backends/tensorrt/*.cu",
         "web/*.html",
+        "bench/page/*.html",
     ):
         yield from (str(path.relative_to(ROOT)) for path in package.rglob(pattern))
     for kind in SHARED:
@@ -100,7 +101,7 @@ def test_the_core_asks_for_small_packages_alone(metadata: Message) -> None:
 
 
 #: Extras that any machine can have.
-EVERYWHERE = {"onnxruntime", "openvino", "vision", "video", "web", "demo"}
+EVERYWHERE = {"onnxruntime", "openvino", "vision", "video", "web", "report", "demo"}
 
 
 def test_only_training_asks_for_torch(metadata: Message) -> None:
