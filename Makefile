@@ -83,7 +83,7 @@ $(TEST_VENV)/.installed: setup.cfg pyproject.toml
 
 # An OpenCV that opens windows, for the tests of these alone.
 $(TEST_VENV)/windows: $(TEST_VENV)/.installed
-	$(TEST_VENV)/bin/pip install -q --no-deps --upgrade --target $@ opencv-python
+	$(TEST_VENV)/bin/pip install -q --no-deps --upgrade --target $@ opencv-python python-xlib six
 	@touch $@
 
 $(TEST_VENV)3.%/.installed: setup.cfg pyproject.toml

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from edgeseg.cli.report import say
@@ -15,7 +15,11 @@ __all__ = ["Interrupt", "stopped_by_interrupt"]
 
 #: Exit code of a command that was interrupted.
 INTERRUPTED = 130
-LATE = "what was begun could not be finished in time; it is left as it is."
+
+
+def _late() -> int:
+    say("error: what was begun could not be finished in time; it is left as it is.")
+    return INTERRUPTED
 
 
 class Interrupt:
@@ -24,26 +28,35 @@ class Interrupt:
     Args:
         promise: What is finished first, as in `Saving a checkpoint`; empty says nothing.
         drain_s: Seconds after SIGTERM or a second Ctrl-C until the process is ended, whatever hangs.
+
+    Attributes:
+        drains: SIGTERM came, and it ends within these seconds: what comes later of that kind is ignored to the end.
     """
 
     def __init__(self, promise: str, drain_s: float | None) -> None:
         self._promise, self._drain_s = promise, drain_s
         self._asked = threading.Event()
         self._ends: threading.Timer | None = None
+        self.drains = False
 
     def __call__(self) -> bool:
         return self._asked.is_set()
 
-    def end_soon(self, why: str = "", code: int = INTERRUPTED) -> None:
-        """End the process within the seconds that it has, whatever hangs, and only then say why."""
+    def end_soon(self, last_words: Callable[[], int] = _late) -> None:
+        """End the process within the seconds that it has, whatever hangs.
+
+        Args:
+            last_words: Tells why, and gives the exit code; only where it did not end by itself.
+        """
         if self._ends is None and self._drain_s is not None:
-            self._ends = threading.Timer(self._drain_s, _end, [why or LATE, code])
+            self._ends = threading.Timer(self._drain_s, lambda: os._exit(last_words()))
             self._ends.daemon = True
             self._ends.start()
 
     def handle(self, number: int, _: FrameType | None) -> None:
         """Take a signal."""
         drains = number == signal.SIGTERM and self._drain_s is not None
+        self.drains = self.drains or drains
         if drains or self._asked.is_set():
             self.end_soon()
         if self._asked.is_set():
@@ -74,10 +87,5 @@ def stopped_by_interrupt(promise: str, *, drain_s: float | None = None) -> Itera
         yield interrupt
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGTERM and interrupt.drains else handler)
         interrupt.close()
-
-
-def _end(why: str, code: int) -> None:
-    say(f"error: {why}")
-    os._exit(code)

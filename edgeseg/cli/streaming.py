@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,7 +13,7 @@ import msgspec
 
 from edgeseg.cli.interrupt import stopped_by_interrupt
 from edgeseg.cli.native import make_ready, native_options
-from edgeseg.cli.report import progress, say
+from edgeseg.cli.report import fail, progress, say
 from edgeseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -152,7 +153,9 @@ def segment(
         try:
             report = run_stream(session, source, sinks, options, callbacks, stop=stop)
         except SessionHangs as error:
-            stop.end_soon(str(error), error.exit_code)
+            context = click.get_current_context()
+            words = partial(fail, context.info_name or "", error, as_json=bool(context.params.get("as_json")))
+            stop.end_soon(words)
             raise
         notifier.stopping()
         return report, stop()

@@ -92,5 +92,5 @@ class CameraProcess(Child):
             logger.info("The camera's process told before it ended:\n%s", told)
         code = self.code()
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        last = f": {told.splitlines()[-1]}" if told and code > 0 else ""
+        last = f": {self.reason()}" if told and code > 0 else ""
         return Failed(f"the camera's process ended {how}{last}", "", SourceLost.exit_code)

@@ -8,17 +8,19 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 
-from edgeseg.children import child_environment
+from edgeseg.children import child_command, child_environment
 from edgeseg.stream.mailbox import Mailbox
 
 __all__ = ["Child", "be_child"]
 
-#: Seconds that it has to end by itself.
-GRACE_S = 1.5
+#: Seconds that it has to end by itself, as it sees it and as who started it does.
+OWN_GRACE_S, GRACE_S = 1.0, 1.5
 CHUNK = 1 << 16
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Child:
@@ -39,9 +41,11 @@ class Child:
         handle = Mailbox.create()
         self._errors, errors = os.pipe()
         os.set_blocking(errors, False)  # A library that tells much must not stop for want of a reader.
+        # Ctrl-C is for who started it, also before it can say so itself: it inherits what is blocked here.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, str(handle)],
+                child_command(module, str(handle)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -51,6 +55,7 @@ class Child:
             )
             self.mailbox = Mailbox(handle)
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(handle)
             os.close(errors)
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -80,6 +85,12 @@ class Child:
     def code(self) -> int:
         """Wait for its end, and give its exit code; negative for a signal."""
         return self._process.wait()
+
+    def reason(self) -> str:
+        """What it told before it ended, in a line: of a traceback the last one, else the first."""
+        lines = [line.decode(errors="replace") for line in self.told if line.strip()]
+        is_traceback = any(line.startswith(("Traceback", "  ")) for line in lines)
+        return (lines[-1] if is_traceback else lines[0]) if lines else ""
 
     def kill(self) -> None:
         """End it without giving it time, because it hangs."""
@@ -111,13 +122,24 @@ def be_child() -> tuple[Mailbox, int]:
 
     Signals of the keyboard and of services go to all processes; who started this one ends it.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     # In a group of its own it gets SIGHUP from the system, should who started it be killed while it is stopped.
     os.setpgid(0, 0)
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     messages = os.dup(1)
     os.dup2(2, 1)
     handle = int(sys.argv[1])
     mailbox = Mailbox(handle)
     os.close(handle)
     return mailbox, messages
+
+
+def _end_with_stdin() -> None:
+    """End this process when its stdin has ended and it does not by itself, because a library hangs."""
+    stdin = select.poll()
+    stdin.register(0, 0)  # The end is told though nothing is asked for.
+    stdin.poll()
+    time.sleep(OWN_GRACE_S)
+    os._exit(0)

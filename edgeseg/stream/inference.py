@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 STALE_S = 2.0
 #: Seconds between two looks for an answer, and until a session that gives none is given up.
 LOOK_S = 0.25
-DEADLINE_S = 20.0
+DEADLINE_S = 10.0
 
 
 class SessionHangs(EdgesegError):
@@ -120,9 +120,13 @@ class Inference(threading.Thread):
         """There was no answer for another `LOOK_S`. Counted, not timed: a process may be stopped, and go on later.
 
         Raises:
-            SessionHangs: That was for 20 s while the session was asked.
+            SessionHangs: That was for 10 s while the session was asked.
         """
         self._silent = self._silent + 1 if self._asks else 0
+        self.check()
+
+    def check(self) -> None:
+        """Raises SessionHangs where the session hangs."""
         if self.hangs:
             raise SessionHangs(
                 f"The engine has not answered for {DEADLINE_S:.0f} s: it hangs, or this machine is too slow for it.",

@@ -94,14 +94,22 @@ class Outputs:
         self._meter.was_shown(captured)
         if self._on_frame is not None:
             self._on_frame(segmented)
-        if self._sinks and not self._working and self._error is not None:
-            raise self._error
+        self._check()
 
     def idle(self) -> None:
-        """Nothing new came: let the sinks show how the source is."""
+        """Nothing new came: let the sinks show how the source is.
+
+        Raises:
+            Exception: See `show`.
+        """
         if self.renew_report():
             for sink in tuple(self._working):
                 self._try(sink, partial(sink.idle, self.report))
+            self._check()
+
+    def _check(self) -> None:
+        if self._sinks and not self._working and self._error is not None:
+            raise self._error
 
     def renew_report(self) -> bool:
         """Make the report anew if it is older than a quarter of a second; says whether it was."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgeseg.backends.session import Session
@@ -68,15 +68,15 @@ def run_stream(
     Raises:
         UsageError: An option does not fit the session or the frames.
         SourceLost: The source was given up, or ended without a frame that could be used.
-        SessionHangs: The session has not answered for 20 s. Sinks are closed; closing the session may hang too.
+        SessionHangs: The session has not answered for 10 s. Sinks are closed; closing the session may hang too.
         EdgesegError, OSError: The session or the last sink failed.
     """
     meter = Meter(source)
     answers: Slot[Answer] = Slot()
     region = Region(options.roi)
     outputs = Outputs(session.card, sinks, meter, options, region, live=source.live, on_frame=callbacks.on_frame)
-    with contextlib.closing(outputs):
-        inference = Inference(session, source, answers, meter, options, region)
+    inference = Inference(session, source, answers, meter, options, region)
+    with _closed(outputs, inference):
         if stop():
             inference.stop()
         inference.start()
@@ -96,6 +96,17 @@ def run_stream(
     if report.dropped.corrupt:
         logger.warning("%d of %d frames were damaged and left out.", report.dropped.corrupt, report.captured)
     return report
+
+
+@contextlib.contextmanager
+def _closed(outputs: Outputs, inference: Inference) -> Iterator[None]:
+    """Close the sinks at the end. That a session hangs is told whatever they say."""
+    try:
+        with contextlib.closing(outputs):
+            yield
+    except Exception:
+        inference.check()
+        raise
 
 
 def _show_all(

@@ -1,6 +1,6 @@
 """The process of one camera: a read that hangs in a driver can't be cancelled, only killed.
 
-It is started as `python -m edgeseg.stream.worker`; the first line of its stdin says what to read, and when stdin ends,
+`CameraProcess` starts it; the first line of its stdin says what to read, and when stdin ends,
 because whoever started it closed it or is gone, it gives the camera back and ends.
 """
 
@@ -28,8 +28,6 @@ from edgeseg.stream.sources.table import camera_kind, open_here
 __all__ = ["main"]
 
 UInt8 = npt.NDArray[np.uint8]
-#: Seconds that a source has to end by itself.
-GRACE_S = 1.0
 #: A frame is compared with the one before by about so many of its pixels.
 SAMPLE = 64
 
@@ -62,8 +60,6 @@ class _Stdin:
             self.source.stop()
         self.wanted.set()
         self.taken.release()
-        time.sleep(GRACE_S)
-        os._exit(0)
 
 
 class _Stillness:
@@ -153,7 +149,3 @@ def _looked_at(captured: Captured, stillness: _Stillness) -> tuple[UInt8 | None,
     sample = np.ascontiguousarray(pixels[::step, ::step, :3])
     blank = bool((sample == sample[0, 0]).all())
     return (None if blank else pixels), stillness.is_frozen(sample)
-
-
-if __name__ == "__main__":
-    main()

@@ -147,7 +147,7 @@ def hang(self, slot):
 OrtSession._finish = hang
 OrtSession.close = lambda self: time.sleep(600)
 inference.DEADLINE_S = float(sys.argv[1])
-sys.exit(main(['run', 'synthetic://?width=64&height=48&fps=20', 'area.jsonl']))
+sys.exit(main(['run', 'synthetic://?width=64&height=48&fps=20', 'area.jsonl', '--json']))
 """
 
 
@@ -157,6 +157,7 @@ def test_an_engine_that_hangs_is_given_up_and_what_was_written_stays() -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1 and "The engine has not answered for 1 s" in done.stderr, done.stderr
+    assert "has not answered" in json.loads(done.stdout)["error"]["message"]
     assert len(Path("area.jsonl").read_text().splitlines()) > 5
 
 

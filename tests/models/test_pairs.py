@@ -31,8 +31,9 @@ LEAST_SNR = 6
 @pytest.fixture(scope="module")
 def checked(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[dict[str, Found]]]]:
     """What became of each backbone that is tried under all decoders, on all cores."""
-    names = {item.callspec.params.get("name", "") for item in request.session.items if hasattr(item, "callspec")}
-    tried = [backbone for backbone in BACKBONES if any(str(name).endswith(f"-{backbone}") for name in names)]
+    own = [item for item in request.session.items if getattr(item, "module", None) is request.module]
+    names = {str(item.callspec.params["name"]) for item in own}  # type: ignore[attr-defined]
+    tried = [backbone for backbone in BACKBONES if any(name.endswith(f"-{backbone}") for name in names)]
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         yield {backbone: pool.submit(check_backbone, backbone) for backbone in tried}
         pool.shutdown(cancel_futures=True)

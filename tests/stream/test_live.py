@@ -281,6 +281,8 @@ def test_it_does_not_outlive_who_opened_it(is_stopped: bool) -> None:
     process = int(owner.stdout.readline())
     if is_stopped:
         os.kill(process, signal.SIGSTOP)
+        while ") T " not in Path(f"/proc/{process}/stat").read_text():
+            time.sleep(0.01)
     owner.kill()
     owner.wait()
     owner.stdout.close()

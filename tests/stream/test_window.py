@@ -143,15 +143,18 @@ def test_a_screenshot_that_can_not_be_kept_ends_nothing(
     assert "screenshot can't be kept" in caplog.text and not sink.wants_to_stop
 
 
-@pytest.mark.parametrize("key", ["q", "Q", "\x1b"], ids=["q", "Q", "Esc"])
+@pytest.mark.parametrize("key", ["q", "Q", "\x1b", "\0"], ids=["q", "Q", "Esc", "its closing"])
 def test_the_stream_ends_by_a_key(key: str, screen: Display) -> None:
     sink = WindowSink(LABELS, screen)
     shown(sink, screen)
     shown(sink, screen, key)
     assert sink.wants_to_stop
     count = len(screen.pictures)
+    screen.keys = "m"
     sink.write(segmented(FRAME))
+    sink.idle(report("live"))
     assert len(screen.pictures) == count and not screen.ended
+    assert screen.keys == "m", "who asked for the end is not asked again"
     sink.close()
     assert screen.ended
 

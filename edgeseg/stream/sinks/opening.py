@@ -47,7 +47,7 @@ def open_sink(uri: str, source: Source, labels: LabelSet, *, still: int | None =
     if scheme == "display":
         from edgeseg.stream.sinks.window import open_window
 
-        return open_window(labels)
+        return open_window(labels, uri)
     if scheme == "rtsp":
         from edgeseg.stream.sinks.rtsp import RtspSink
 

@@ -1,6 +1,6 @@
 """A window in a process of its own: where its display goes away or hangs, only that process ends or waits.
 
-What `python -m edgeseg.stream.sinks.screen` runs is at the end. Windows of Qt end their process when the display goes.
+Windows of Qt end their process when their display goes away. What that process does is `main`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["Screen"]
 UInt8 = npt.NDArray[np.uint8]
 TITLE = "edgeseg"
 #: Seconds until a window is open.
-OPEN_S = 20.0
+OPEN_S = 10.0
 #: Milliseconds between two looks for a picture. Keys are heard meanwhile, of several only the last.
-LOOK_MS = 5
-#: What is said: the window is open; there is a picture; it was closed, which is as good as this key.
-OPENED, PICTURE, CLOSED = b"\n", b".", b"q"
+LOOK_MS = 10
+#: What is said: the window is open; there is a picture; it was closed.
+OPENED, PICTURE, CLOSED = b"\n", b".", b"\0"
 
 
 class Screen(Child):
@@ -41,15 +41,20 @@ class Screen(Child):
     def __init__(self) -> None:
         super().__init__("edgeseg.stream.sinks.screen")
         self._count = 0
+        try:
+            self._await_opening()
+        except BaseException:
+            self.kill()
+            self.end()
+            raise
+
+    def _await_opening(self) -> None:
         end = time.monotonic() + OPEN_S
         heard: bytes | None = b""
         while heard == b"" and time.monotonic() < end:
             heard = self.hear(end - time.monotonic())
         if not heard:
-            told = self.told[0].decode(errors="replace") if self.told else "it does not answer"
-            self.kill()
-            self.end()
-            raise EdgesegError(told)
+            raise EdgesegError(self.reason() or "it does not answer.")
 
     def show(self, picture: UInt8) -> None:
         """Show a picture `(H, W, 3)` uint8 BGR. It is copied."""
@@ -61,20 +66,27 @@ class Screen(Child):
         self.say(PICTURE)
 
     def typed(self) -> str:
-        """Keys that were typed since the last call; closing the window counts as `q`.
+        """Keys that were typed since the last call; `CLOSED` where the window was closed.
 
         Raises:
             EdgesegError: The window is gone.
         """
         keys = self.hear(0)
         if keys is None:
-            raise EdgesegError("the window is gone, and its display perhaps with it")
+            raise EdgesegError(
+                "The window is gone, and perhaps its display.", hint="Watch in a browser: web://127.0.0.1:8080"
+            )
         return keys.decode("latin-1")
 
 
 def main() -> None:
-    """Show the newest picture of the mailbox, and tell what is typed."""
+    """Show the newest picture of the mailbox, and tell what is typed, until stdin ends or the window is closed."""
     mailbox, messages = be_child()
+    with contextlib.suppress(BrokenPipeError):
+        _run(mailbox, messages)
+
+
+def _run(mailbox: Mailbox, messages: int) -> None:
     try:
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         cv2.waitKey(1)
@@ -83,15 +95,13 @@ def main() -> None:
     told, size = OPENED, (0, 0)
     while True:
         os.write(messages, told)
-        if told == CLOSED or not _is_wanted():
+        if told == CLOSED:
             return
-        size = _show(mailbox, size)
+        if select.select([0], [], [], 0)[0]:
+            if not os.read(0, 1024):
+                return
+            size = _show(mailbox, size)
         told = _look()
-
-
-def _is_wanted() -> bool:
-    """Whether there is still somebody who shows pictures."""
-    return not select.select([0], [], [], 0)[0] or bool(os.read(0, 1024))
 
 
 def _show(mailbox: Mailbox, size: tuple[int, int]) -> tuple[int, int]:
@@ -109,12 +119,12 @@ def _show(mailbox: Mailbox, size: tuple[int, int]) -> tuple[int, int]:
 
 def _look() -> bytes:
     """What was typed: a key, or that the window was closed."""
-    key = cv2.waitKey(LOOK_MS)
-    if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+    key = cv2.waitKeyEx(LOOK_MS)
+    try:
+        is_open = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # Where the last window is closed, Qt has none to ask.
+        is_open = False
+    if not is_open:
         return CLOSED
-    return bytes([key & 0xFF]) if key >= 0 else b""
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        main()
+    # Keys without a letter, arrows among them, have codes whose last byte is a letter's.
+    return bytes([key & 0xFF]) if key >= 0 and not key & 0xFF00 else b""

@@ -37,6 +37,10 @@ class PerSource(Sink):
         self._open_one = open_one
         self._sinks: dict[str, Sink] = {}
 
+    @property
+    def wants_to_stop(self) -> bool:  # type: ignore[override]
+        return any(sink.wants_to_stop for sink in self._sinks.values())
+
     def write(self, segmented: Segmented) -> None:
         """See `Sink.write`."""
         name = segmented.captured.source

@@ -22,7 +22,7 @@ from edgeseg.stream.overlay import Overlay
 from edgeseg.stream.report import StreamReport
 from edgeseg.stream.sink import Segmented, Sink
 from edgeseg.stream.sinks.images import encode_image
-from edgeseg.stream.sinks.screen import Screen
+from edgeseg.stream.sinks.screen import CLOSED, Screen
 
 __all__ = ["WindowSink", "has_display", "open_window"]
 
@@ -52,8 +52,8 @@ def has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and bool(cv2.currentUIFramework())
 
 
-def open_window(labels: LabelSet) -> WindowSink:
-    """A window that overlays are shown in.
+def open_window(labels: LabelSet, output: str = "display://0") -> WindowSink:
+    """A window that overlays are shown in, named as it was asked for.
 
     Raises:
         MissingDependency: There is no display, OpenCV was built without windows, or it can't open one.
@@ -69,7 +69,7 @@ def open_window(labels: LabelSet) -> WindowSink:
             hint=f"Over SSH: ssh -X. {_INSTEAD}",
         )
     try:
-        return WindowSink(labels, Screen())
+        return WindowSink(labels, Screen(), output)
     except EdgesegError as error:
         display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         raise MissingDependency(
@@ -84,11 +84,11 @@ class WindowSink(Sink):
     Args:
         labels: Names and colours of the classes.
         screen: Ended by `close`.
+        output: As it was asked for.
     """
 
-    output = "display://"
-
-    def __init__(self, labels: LabelSet, screen: Screen) -> None:
+    def __init__(self, labels: LabelSet, screen: Screen, output: str = "display://0") -> None:
+        self.output = output
         self._screen = screen
         self._names = labels.names
         self._overlay, self._hud = Overlay(labels), Hud()
@@ -106,6 +106,7 @@ class WindowSink(Sink):
             "-": lambda: self._change_opacity(-0.1),
             "m": self._next_view, "c": self._next_class, "s": self._save, "h": self._toggle_help,
             "p": self._toggle_pause, " ": self._toggle_pause, "q": self._end, "\x1b": self._end,
+            CLOSED.decode(): self._end,
         }  # fmt: skip
 
     def write(self, segmented: Segmented) -> None:
@@ -118,6 +119,8 @@ class WindowSink(Sink):
 
     def idle(self, report: StreamReport) -> None:
         """Do what was typed, and show the last frame with the state of the stream."""
+        if self.wants_to_stop:
+            return
         for key in self._screen.typed().lower():
             self._keys.get(key, _do_nothing)()
         if not self.wants_to_stop:
