@@ -27,8 +27,9 @@ def test_the_json_on_stdout_is_the_record_on_disk(tmp_path: Path, capsys: pytest
     assert [one["name"] for one in report["engines"]] == engines
     assert report == json.loads((tmp_path / "out" / "bench.json").read_text())
     assert [one.name for one in read_record(tmp_path / "out" / "bench.json").engines] == engines
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bench.json", "bench.md", "bench.samples.npz"]
-    assert "bench.md" in printed.err
+    kept = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert kept == ["bench.html", "bench.json", "bench.md", "bench.samples.npz"]
+    assert "bench.html" in printed.err
 
 
 def test_the_table_shows_every_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

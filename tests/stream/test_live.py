@@ -264,7 +264,8 @@ def test_nothing_is_left_when_it_is_closed() -> None:
             os.kill(process, 0)
         assert held.pixels is not None and held.pixels.any(), "a frame that is still held stays readable"
         del held
-    assert (len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))) == (handles, threads)
+    assert len(os.listdir("/proc/self/fd")) == handles
+    assert len(os.listdir("/proc/self/task")) <= threads, "one of an earlier test may have ended meanwhile"
 
 
 @pytest.mark.parametrize("is_stopped", [False, True], ids=["while it runs", "while it is stopped"])
