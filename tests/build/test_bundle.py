@@ -128,19 +128,8 @@ def test_a_board_builds_it_without_what_makes_graphs(board: Board, bundle: Path,
             assert drawn.returncode == 0, drawn.stderr
         assert cv2.imread(str(tmp_path / "maps/synthetic-000000.png"), cv2.IMREAD_UNCHANGED).max() < len(CLASSES)
         assert "backend tensorrt     │ ok" in board("doctor").stdout
-        timed = board(
-            "bench",
-            engine,
-            "--duration",
-            "0.2",
-            "--iterations",
-            "20",
-            "--warm-up",
-            "0",
-            "-o",
-            tmp_path / "bench",
-            "--json",
-        )
+        quick = ("--duration", "0.2", "--iterations", "20", "--warm-up", "0")
+        timed = board("bench", engine, *quick, "-o", tmp_path / "bench", "--json")
         assert timed.returncode == 0, timed.stderr
     with host_gpu("10.13.0.35", integrated=True):
         moved = board("run", "synthetic://?frames=2&width=96&height=64", "null://", "--engine", engine)

@@ -78,47 +78,13 @@ def test_an_engine_for_several_frames_serves_a_stream_and_a_benchmark(
     engine = report["engine"]
     assert main(["run", "synthetic://?frames=3&width=96&height=64", "null://", "--engine", engine, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["inferred"] == 3
-    assert (
-        main(
-            [
-                "bench",
-                engine,
-                "--batch",
-                "4",
-                "--duration",
-                "0",
-                "--iterations",
-                "8",
-                "--warm-up",
-                "0",
-                "-o",
-                str(tmp_path / "bench"),
-                "--json",
-            ]
-        )
-        == 0
-    )
+    quick = ["--duration", "0", "--iterations", "8", "--warm-up", "0", "-o", str(tmp_path / "bench")]
+    assert main(["bench", engine, "--batch", "4", *quick, "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert (record["engines"][0]["batch"], "--batch 4" in record["command"]) == (4, True)
-    assert (
-        main(
-            [
-                "bench",
-                engine,
-                "--batch",
-                "5",
-                "--duration",
-                "0",
-                "--iterations",
-                "8",
-                "--warm-up",
-                "0",
-                "-o",
-                str(tmp_path / "bench"),
-            ]
-        )
-        == 2
-    )
+    timed = record["engines"][0]
+    assert (timed["batch"], "--batch 4" in record["command"]) == (4, True)
+    assert timed["fps"] == pytest.approx(4e3 / timed["latency"]["mean_ms"]), "four frames a call"
+    assert main(["bench", engine, "--batch", "5", *quick]) == 2
     assert "takes 1 to 4 frames at a time, not 5" in capsys.readouterr().err
 
 
