@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ __all__ = ["conditions_of", "energy_of", "engine_record", "flags", "latency_of"]
 Floats = npt.NDArray[np.float64]
 #: Clocks that move by more, as a share, and cores that others keep busy, make figures doubtful.
 MOVED, OTHERS = 0.05, 0.2
+#: Where each engine's turn takes so long that a sensor's reading is of one engine. In turns of a frame it is of all.
+LONG_TURNS = ("throughput", "camera")
 #: Looks at the machine that a record keeps at most.
 MOMENTS = 600
 
@@ -37,7 +40,7 @@ def latency_of(samples_ms: Floats, percentiles: Sequence[float]) -> Latency:
     )
 
 
-def engine_record(lane: Lane, settings: Settings, watch: Watch, idle_w: float) -> EngineRecord:
+def engine_record(lane: Lane, settings: Settings, watch: Watch, idle_w: float, *, alone: bool) -> EngineRecord:
     """What a record says of one engine."""
     card, engine = lane.session.card, lane.engine
     times = {stage: np.asarray(ns, np.float64) / 1e6 for stage, ns in lane.samples_ns.items() if ns}
@@ -69,14 +72,16 @@ def engine_record(lane: Lane, settings: Settings, watch: Watch, idle_w: float) -
         stages={stage: latency_of(ms, settings.percentiles) for stage, ms in times.items()},
         camera=lane.camera,
         drift=drift(lane, watch.moments) if settings.scenario == "soak" else None,
-        energy=energy_of(lane, watch, idle_w),
+        energy=energy_of(lane, watch, idle_w) if alone or settings.scenario in LONG_TURNS else None,
         failed=lane.failed,
     )
 
 
 def energy_of(lane: Lane, watch: Watch, idle_w: float) -> Energy | None:
-    """What its frames cost; None where there is no sensor, or none of its readings fell into this engine's turns."""
-    if watch.rail is None or not lane.frames or not lane.turns_ns:
+    """What its frames cost, decoding and drawing among it where these are timed; None where there is no sensor, or none
+    of its readings fell into this engine's turns.
+    """
+    if watch.rail is None or math.isnan(idle_w) or not lane.frames or not lane.turns_ns:
         return None
     at_ns, watts = (np.array(column) for column in zip(*watch.watts, strict=True)) if watch.watts else ((), ())
     begins, ends = np.array(lane.turns_ns).T

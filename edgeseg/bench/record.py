@@ -116,7 +116,8 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Energy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the frames of an engine cost, by a sensor on the board.
+    """What the frames of an engine cost, by a sensor on the board; told of an engine that was measured alone, or in
+    turns of a second and more.
 
     Attributes:
         rail: What is measured, as the sensor names it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shlex
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def run_benchmark(
                 SCENARIOS[settings.scenario](turns)
             except KeyboardInterrupt:
                 complete = False
-        records = tuple(engine_record(lane, settings, watch, idle_w) for lane in lanes)
+        records = tuple(engine_record(lane, settings, watch, idle_w, alone=len(lanes) == 1) for lane in lanes)
     reference = np.asarray([ns for _, ns in turns.reference_ns], np.float64) / 1e6
     told = latency_of(reference, (50.0,))
     environment = Environment(
@@ -142,7 +143,7 @@ def _idle_watts(rail: Rail | None, on_progress: Callable[[float, str], None]) ->
         return float("nan")
     on_progress(0.0, "power at rest")
     with Watch(rail) as watch:
-        watch._ended.wait(IDLE_S)
+        time.sleep(IDLE_S)
     return float(np.mean([watts for _, watts in watch.watts])) if watch.watts else float("nan")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from edgeseg.cli.report import json_option, print_json, print_table, say
 from edgeseg.errors import GateFailed, UsageError
@@ -54,6 +55,13 @@ def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float,
     if not diff:
         return
     found = _difference(_two(read), band / 100)
+    slower = GateFailed(
+        f"{found.new} is {found.ratio - 1:.1%} slower than {found.old}.",
+        hint="edgeseg report with -o DIR shows both, stage by stage.",
+    )
+    slower.report = msgspec.to_builtins(found)
+    if as_json and found.verdict == "slower":
+        raise slower  # Its JSON holds the difference too.
     if as_json:
         print_json("report", found)
     else:
@@ -61,7 +69,7 @@ def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float,
     for note in found.notes:
         say(f"warning: {note}")
     if found.verdict == "slower":
-        raise GateFailed(f"{found.new} is {found.ratio - 1:.1%} slower than {found.old}.")
+        raise slower
 
 
 def _two(read: list[Any]) -> tuple[Measured, Measured]:

@@ -141,8 +141,10 @@ class Inference(threading.Thread):
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
         self._asks = True
-        yield
-        self._asks, self._silent = False, 0
+        try:
+            yield
+        finally:
+            self._asks, self._silent = False, 0
 
     def done(self, answer: Answer) -> None:
         """Take back the buffers of an answer. Called by the thread that takes answers."""

@@ -114,6 +114,9 @@ def test_a_regression_ends_the_command_with_7(
     assert main(["report", str(tmp_path), "--diff"]) == code
     printed = capsys.readouterr()
     assert ("slower" in printed.out) == ("new is" in printed.err) == bool(code)
+    assert main(["report", str(tmp_path), "--diff", "--json"]) == code
+    told = msgspec.json.decode(capsys.readouterr().out)
+    assert (told["verdict"] == "slower") == ("error" in told) == bool(code), "one object, whatever was found"
 
 
 def test_records_of_different_machines_are_marked_on_the_page(one: Record, tmp_path: Path) -> None:

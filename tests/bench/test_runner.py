@@ -166,6 +166,9 @@ def test_energy_is_that_of_the_engines_turns(tmp_path: Path) -> None:
     assert (one.energy.rail, one.energy.watts, one.energy.idle_watts) == ("VDD_IN", 5.0, 5.0)
     assert one.energy.joules_per_frame >= 5.0 * one.latency.mean_ms / 1e3
     assert one.energy.joules_per_frame_above_idle == 0
+    both = {name: tiny_engine(tmp_path, name) for name in ("fake", "onnxruntime")}
+    in_turns = run_benchmark(both, settings, rail=Constant()).record.engines
+    assert [one.energy for one in in_turns] == [None, None], "a reading is of both"
 
 
 def moments(count: int, growth_mb: float = 0.0) -> list[Moment]:

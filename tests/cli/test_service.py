@@ -161,6 +161,19 @@ def test_an_engine_that_hangs_is_given_up_and_what_was_written_stays() -> None:
     assert len(Path("area.jsonl").read_text().splitlines()) > 5
 
 
+def test_a_sink_that_can_not_be_closed_does_not_hide_that_the_engine_hangs() -> None:
+    full = (
+        "from edgeseg.stream.sinks.jsonl import AreaLines\n"
+        "def full(self): raise OSError(28, 'full')\n"
+        "AreaLines.close = full\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", full + HANGS, "1", "20"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and "The engine has not answered for 1 s" in done.stderr, done.stderr
+
+
 def test_the_watchdog_is_not_fed_while_the_session_hangs(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(str(tmp_path / "notify"))
