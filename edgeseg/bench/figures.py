@@ -16,8 +16,9 @@ from edgeseg.bench.scenarios.soak import drift
 from edgeseg.bench.stages import LATENCY
 from edgeseg.bench.statistics import bootstrap_interval, early_stopping, percentile
 from edgeseg.device.conditions import Moment, Watch
+from edgeseg.device.state import State
 
-__all__ = ["conditions_of", "energy_of", "engine_record", "flags", "latency_of"]
+__all__ = ["conditions_of", "energy_of", "engine_record", "flags", "latency_of", "throttling"]
 
 Floats = npt.NDArray[np.float64]
 #: Clocks that move by more, as a share, and cores that others keep busy, make figures doubtful.
@@ -50,6 +51,7 @@ def engine_record(lane: Lane, settings: Settings, watch: Watch, idle_w: float, *
         name=lane.name,
         sha256=card.sha256,
         graph_sha256=card.made_from.get("graph", ""),
+        calibration_sha256=card.made_from.get("ranges", ""),
         size_bytes=engine.path.stat().st_size,
         model=card.model,
         backend=card.backend,
@@ -115,12 +117,19 @@ def conditions_of(moments: Sequence[Moment]) -> Conditions:
     )
 
 
-def flags(moments: Sequence[Moment], before: Mapping[str, int], after: Mapping[str, int]) -> tuple[str, ...]:
+def throttling(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[str, ...]:
+    """Whether the machine was slowed down, by its own counters."""
+    moved = sorted(file for file, count in after.items() if count > before.get(file, count))
+    return (f"The machine was throttled while it was measured: {moved[0]} went up.",) if moved else ()
+
+
+def flags(before: State, moments: Sequence[Moment], after: State) -> tuple[str, ...]:
     """What makes figures doubtful, a sentence each."""
     found = []
-    moved = sorted(file for file, count in after.items() if count > before.get(file, count))
-    if moved:
-        found.append(f"The machine was throttled while it was measured: {moved[0]} went up.")
+    if (before.governor, before.power_mode) != (after.governor, after.power_mode):
+        old, new = (" ".join(filter(None, (one.power_mode, one.governor))) for one in (before, after))
+        found.append(f"The machine's settings were changed while it was measured: {old} before, {new} after.")
+    # Before and after the machine is at rest: only clocks under load are compared.
     for what, values in (
         ("processor", [one.clock_mhz for one in moments]),
         ("GPU", [one.gpu_mhz for one in moments]),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from edgeseg.bench.record import EngineRecord, Latency, Record
 from edgeseg.bench.stages import BESIDE
+from edgeseg.device.state import State
 
 __all__ = ["columns", "headlines", "machine_rows", "markdown", "row", "scenario_words", "stage_rows"]
 
@@ -99,17 +100,19 @@ def machine_rows(record: Record) -> list[tuple[str, str]]:
     """Where it was measured, and what it cost there: a name and a value each."""
     environment, device = record.environment, record.environment.device
     mode = f", power mode {device.power_mode}" if device.power_mode else ""
-    governor = f", governor {device.governor}" if device.governor else ""
     jetpack = f", JetPack {device.jetpack}" if device.jetpack else ""
     container = ", in a container" if environment.container else ""
     return [
-        ("Machine", f"{' '.join(filter(None, (device.board, device.cpu)))}, {device.cores} cores{mode}{governor}"),
+        ("Machine", f"{' '.join(filter(None, (device.board, device.cpu)))}, {device.cores} cores{mode}"),
         ("System", f"{device.os}, kernel {device.kernel}, Python {device.python}{jetpack}{container}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
+        ("Before", _state(environment.before)),
+        ("After", _state(environment.after)),
         ("Reference kernel", f"{environment.reference_ms:.3f} ms"),
         *((f"Power of {engine.name}", _energy(engine)) for engine in record.engines if engine.energy),
         *((f"Drift of {engine.name}", engine.drift.verdict) for engine in record.engines if engine.drift),
         *((f"Layers of {engine.name}", _layers(engine)) for engine in record.engines if engine.layers),
+        *((f"Hashes of {engine.name}", _hashes(engine)) for engine in record.engines),
     ]
 
 
@@ -125,6 +128,28 @@ def headlines(record: Record) -> list[str]:
 
 def _layers(engine: EngineRecord) -> str:
     return ", ".join(f"{count} {precision}" for precision, count in engine.layers.items())
+
+
+def _state(state: State) -> str:
+    told = {
+        "governor": state.governor,
+        "processor": _figure(state.clock_mhz, "MHz")
+        + (f" of at most {_figure(state.clock_max_mhz, 'MHz')}" if state.clock_max_mhz else ""),
+        "GPU": _figure(state.gpu_mhz, "MHz"),
+        "hottest zone": _figure(state.celsius, "°C"),
+        "fan": _figure(state.fan_rpm, "turns a minute"),
+        "load": f"{state.load:.1f}" if state.load is not None else "",
+    }
+    return ", ".join(f"{name} {value}" for name, value in told.items() if value)
+
+
+def _figure(value: float | None, unit: str) -> str:
+    return f"{value:.0f} {unit}" if value is not None else ""
+
+
+def _hashes(engine: EngineRecord) -> str:
+    told = {"engine": engine.sha256, "graph": engine.graph_sha256, "calibration": engine.calibration_sha256}
+    return ", ".join(f"{name} {digest[:12]}" for name, digest in told.items() if digest)
 
 
 def _energy(engine: EngineRecord) -> str:

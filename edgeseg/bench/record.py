@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edgeseg.card import Dialect, PixelFormat, Precision, Upsample
 from edgeseg.device import Device
+from edgeseg.device.state import State
 from edgeseg.errors import UsageError
 from edgeseg.files import write_bytes
 
@@ -140,6 +141,7 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: A path or a name, as it was asked for.
         sha256, graph_sha256: Of the engine, and of the graph it was built from; the second empty where not told.
+        calibration_sha256: Of the ranges that its scales come from; empty for float engines.
         library: Version of the backend's library.
         layers: Convolutions and matrix products by precision, as the library or the graph tells; empty if neither does.
         execution: How the library says it runs the engine: precision of its float operators, threads.
@@ -157,6 +159,7 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     sha256: str
     graph_sha256: str
+    calibration_sha256: str
     size_bytes: int
     model: str
     backend: str
@@ -210,6 +213,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         device: As it was before.
+        before, after: How it was set, and how warm it was.
         versions: By package.
         container: It ran in one.
         reference_ms: Median time of the fixed kernel that ran between the frames, and its interval: by it records of
@@ -219,6 +223,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     device: Device
+    before: State
+    after: State
     versions: dict[str, str]
     container: bool
     reference_ms: float

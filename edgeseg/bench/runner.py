@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgeseg import __version__
 from edgeseg.backends import Engine
-from edgeseg.bench.figures import conditions_of, engine_record, flags, latency_of
+from edgeseg.bench.figures import conditions_of, engine_record, flags, latency_of, throttling
 from edgeseg.bench.frames import TimedFrames
 from edgeseg.bench.lane import Lane
 from edgeseg.bench.record import Environment, Record, Settings
@@ -25,8 +25,9 @@ from edgeseg.bench.scenarios import camera, single_stream, throughput
 from edgeseg.bench.turns import Turns
 from edgeseg.build.store import load_session
 from edgeseg.device import describe_device
-from edgeseg.device.conditions import Watch, throttle_counts
+from edgeseg.device.conditions import Watch
 from edgeseg.device.power import Rail, find_rail
+from edgeseg.device.state import describe_state, throttle_counts
 from edgeseg.errors import UsageError
 
 __all__ = ["Benchmark", "run_benchmark"]
@@ -90,7 +91,7 @@ def run_benchmark(
     """
     if not engines:
         raise UsageError("There is no engine to time.", hint="Build one: edgeseg build --int8")
-    device, throttled = describe_device(), throttle_counts()
+    device, before, throttled = describe_device(), describe_state(), throttle_counts()
     frames = TimedFrames(settings.frames, settings.camera_hw)
     rail = rail or find_rail()
     idle_w = _idle_watts(rail, on_progress)
@@ -105,17 +106,20 @@ def run_benchmark(
                 SCENARIOS[settings.scenario](turns)
             except KeyboardInterrupt:
                 complete = False
+            after = describe_state()
         records = tuple(engine_record(lane, settings, watch, idle_w, alone=len(lanes) == 1) for lane in lanes)
     reference = np.asarray([ns for _, ns in turns.reference_ns], np.float64) / 1e6
     told = latency_of(reference, (50.0,))
     environment = Environment(
         device=device,
+        before=before,
+        after=after,
         versions=_versions(),
         container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
         reference_ms=float(np.median(reference)),
         reference_interval_ms=told.intervals_ms["50"] or (told.min_ms, told.max_ms),
         conditions=conditions_of(watch.moments),
-        flags=flags(watch.moments, throttled, throttle_counts()),
+        flags=(*throttling(throttled, throttle_counts()), *flags(before, watch.moments, after)),
     )
     record = Record(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

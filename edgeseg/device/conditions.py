@@ -5,25 +5,18 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
 from edgeseg.device.power import Rail
+from edgeseg.device.state import celsius, clock_mhz, gpu_mhz
 
-__all__ = ["Moment", "Watch", "throttle_counts"]
+__all__ = ["Moment", "Watch"]
 
 #: Seconds between two looks, at the machine and at its power.
 LOOK_S, POWER_S = 1.0, 0.1
-#: Where GPUs of systems on chip tell their clock.
-GPU_CLOCKS = tuple(f"sys/class/devfreq/*{name}*/cur_freq" for name in ("gpu", "gv11b", "ga10b", "gp10b", "gm20b"))
-#: Counters that go up when a machine is slowed down: by heat on Intel, by current on Jetson.
-THROTTLES = (
-    "sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count",
-    "sys/class/hwmon/hwmon*/oc*_event_cnt",
-)
 
 
 class Moment(NamedTuple):
@@ -101,9 +94,9 @@ class Watch:
             Moment(
                 at_ns=time.perf_counter_ns(),
                 others=max(0.0, (all_busy - others) - (own_busy - own)) / elapsed,
-                clock_mhz=_clock_mhz(),
-                gpu_mhz=_gpu_mhz(self._root),
-                celsius=_celsius(self._root),
+                clock_mhz=clock_mhz(self._root),
+                gpu_mhz=gpu_mhz(self._root),
+                celsius=celsius(self._root),
                 watts=sum(recent) / len(recent) if recent else None,
                 rss_mb=self._process.memory_info().rss / 1e6,
             )
@@ -120,39 +113,3 @@ class Watch:
                 times = process.cpu_times()
                 own += times.user + times.system
         return time.monotonic(), busy, own
-
-
-def throttle_counts(root: Path = Path("/")) -> dict[str, int]:
-    """Counters of throttling by file, for two looks to be compared; empty where the machine has none."""
-    found = {}
-    for file in _all(root, THROTTLES):
-        with contextlib.suppress(OSError, ValueError):
-            found[str(file.relative_to(root))] = int(file.read_text())
-    return found
-
-
-def _clock_mhz() -> float | None:
-    with contextlib.suppress(OSError, NotImplementedError, AttributeError):
-        frequency = psutil.cpu_freq()
-        return float(frequency.current) if frequency and frequency.current else None
-    return None
-
-
-def _gpu_mhz(root: Path) -> float | None:
-    for file in _all(root, GPU_CLOCKS):
-        with contextlib.suppress(OSError, ValueError):
-            return int(file.read_text()) / 1e6
-    return None
-
-
-def _celsius(root: Path) -> float | None:
-    found = []
-    for file in _all(root, ("sys/class/thermal/thermal_zone*/temp",)):
-        with contextlib.suppress(OSError, ValueError):  # A Jetson's zones of parts that are off do not answer.
-            found.append(int(file.read_text()) / 1e3)
-    return max((value for value in found if -50 < value < 200), default=None)
-
-
-def _all(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
-    for pattern in patterns:
-        yield from sorted(root.glob(pattern))

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edgeseg.device.nvidia import open_card
+
 __all__ = ["Rail", "find_rail"]
 
 #: Rails that feed the whole module, by the names that JetPack gives them; where there is none, all are added.
@@ -147,10 +149,9 @@ class Rapl(Counter):
 class Nvml(Rail):
     """What an NVIDIA card uses, by its own sensor through NVML; the rest of the machine is not measured."""
 
-    def __init__(self, nvml: Any) -> None:
-        self._nvml = nvml
-        self._card = nvml.nvmlDeviceGetHandleByIndex(0)
-        name = nvml.nvmlDeviceGetName(self._card)
+    def __init__(self, nvml: Any, card: Any) -> None:
+        self._nvml, self._card = nvml, card
+        name = nvml.nvmlDeviceGetName(card)
         self.name, self.sensor = str(name.decode() if isinstance(name, bytes) else name), "NVML"
         self.watts()
 
@@ -164,14 +165,9 @@ class Nvml(Rail):
     @classmethod
     def find(cls) -> Nvml | None:
         """The first card, where there is one and its package is installed."""
-        try:
-            import pynvml
-
-            pynvml.nvmlInit()
-        except Exception:  # No package, no driver, or one that does not answer.
-            return None
-        with contextlib.suppress(Exception):
-            return cls(pynvml)
+        card = open_card()
+        with contextlib.suppress(OSError):
+            return cls(*card) if card is not None else None
         return None
 
 

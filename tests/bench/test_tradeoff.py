@@ -20,6 +20,7 @@ from edgeseg.build.report import Gate, Speed
 from edgeseg.card import Card, write_card
 from edgeseg.device import describe_device
 from edgeseg.device.cpu import inference_device
+from edgeseg.device.state import describe_state
 from edgeseg.errors import UsageError
 
 
@@ -135,7 +136,8 @@ def record(times: dict[str, float | None], cpu: str = "") -> Record:
         device = msgspec.structs.replace(device, cpu=cpu)
     engines = tuple(
         EngineRecord(
-            name=sha256, sha256=sha256, graph_sha256="", size_bytes=1, model="net", backend="openvino", library="1",
+            name=sha256, sha256=sha256, graph_sha256="", calibration_sha256="", size_bytes=1,
+            model="net", backend="openvino", library="1",
             precision="int8", dialect="u8-asym", size_hw=(32, 48), batch=1, pixel_format="bgr", upsample="half",
             layers={}, execution={}, accuracy={}, warm_up_frames=0, steady=True, seconds=1.0, fps=1.0,
             latency=Latency(
@@ -147,7 +149,8 @@ def record(times: dict[str, float | None], cpu: str = "") -> Record:
     )  # fmt: skip
     conditions = Conditions(seconds=[], others=[], clock_mhz=[], gpu_mhz=[], celsius=[], watts=[], rss_mb=[])
     environment = Environment(
-        device=device, versions={}, container=False, reference_ms=1.0, reference_interval_ms=(1.0, 1.0),
+        device=device, before=describe_state(), after=describe_state(), versions={}, container=False,
+        reference_ms=1.0, reference_interval_ms=(1.0, 1.0),
         conditions=conditions, flags=(),
     )  # fmt: skip
     return Record(
