@@ -118,6 +118,18 @@ class Session(ABC):
     def _free(self) -> None:
         """Give back all that the library holds. Nothing is under way any more."""
 
+    def time_stages(self) -> None:
+        """Have tickets tell their time in finer stages, where the library can: slightly slower, to measure with.
+
+        Raises:
+            EdgesegError: The session is closed or in use by another thread.
+        """
+        with self._alone():
+            self._time_stages()
+
+    def _time_stages(self) -> None:  # noqa: B027 - most libraries have one stage alone
+        """See `time_stages`; nothing is under way."""
+
     def input_buffer(self) -> UInt8:
         """The buffer to put the next frame in: `(N, H, W, channels)` uint8 in the card's pixel format.
 

@@ -35,6 +35,7 @@ class FramePath:
 
     def __init__(self, session: Session) -> None:
         self._session, self._card = session, session.card
+        session.time_stages()
         self._overlay = Overlay(LabelSet(self._card.classes, self._card.palette))
         self.class_map: UInt8 = np.empty((0, 0), np.uint8)
 

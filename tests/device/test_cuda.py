@@ -79,6 +79,21 @@ def test_events_tell_the_time_between_them(cuda: Cuda) -> None:
     assert 0 <= cuda.milliseconds(start, end) < 1000
 
 
+def test_events_in_a_graph_happen_at_each_launch(cuda: Cuda) -> None:
+    stream = cuda.create_stream()
+    begin, within, end = (cuda.create_event(spin=False) for _ in range(3))
+    graph = cuda.capture(stream, lambda: cuda.record(within, stream, captured=True))
+    if graph is None:
+        pytest.skip(f"{cuda.binding} has no graphs")
+    for _ in range(2):
+        cuda.record(begin, stream)
+        cuda.launch_graph(graph, stream)
+        cuda.record(end, stream)
+        cuda.wait(end)
+        assert 0 <= cuda.milliseconds(begin, within) <= cuda.milliseconds(begin, end) < 1000
+    cuda.destroy_graph(graph)
+
+
 def test_the_device_is_told(cuda: Cuda) -> None:
     assert cuda.device.name
     assert float(cuda.device.compute_capability) >= 5
@@ -128,6 +143,7 @@ def test_every_status_is_looked_at(cuda: Cuda) -> None:
         "cudaEventCreateWithFlags": lambda: cuda.create_event(spin=True),
         "cudaEventDestroy": lambda: cuda.destroy_event(event),
         "cudaEventRecord": lambda: cuda.record(event, stream),
+        "cudaEventRecordWithFlags": lambda: cuda.record(event, stream, captured=True),
         "cudaEventSynchronize": lambda: cuda.wait(event),
         "cudaEventQuery": lambda: cuda.wait(spinning),
         "cudaEventElapsedTime": lambda: cuda.milliseconds(event, event),

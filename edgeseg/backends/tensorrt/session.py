@@ -15,6 +15,7 @@ from edgeseg.backends.session import Buffers, Output, Session, Shape, UInt8
 from edgeseg.backends.tensorrt.advice import SMALLER
 from edgeseg.backends.tensorrt.library import Library
 from edgeseg.backends.tensorrt.logger import last_errors, runtime_logger
+from edgeseg.backends.tensorrt.marks import Marks
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.backends.tensorrt.resize import GpuResize, OpenResize
 from edgeseg.backends.tensorrt.tail import Tail, tail_of
@@ -37,7 +38,9 @@ WARM_UP = 2
 
 @dataclass
 class _Slot:
-    """One of the two frames that can be under way. Addresses are the device's; `graph` is None where there is none."""
+    """One of the two frames that can be under way. Addresses are the device's; `graph` is None where there is none,
+    `marks` where stages are not timed.
+    """
 
     given: UInt8
     answer: UInt8
@@ -46,6 +49,7 @@ class _Slot:
     begin: int
     end: int
     graph: int | None = None
+    marks: Marks | None = None
 
 
 class TensorRtSession(Session):
@@ -193,21 +197,47 @@ class TensorRtSession(Session):
         for slot in self._slots:
             for _ in range(WARM_UP):
                 self._enqueue(slot)
-                self._cuda.record(slot.end, self._stream)
-                self._cuda.wait(slot.end)
+                self._settle(slot)
             if cuda_graph:
-                slot.graph = self._cuda.capture(self._stream, lambda slot=slot: self._enqueue(slot))  # type: ignore[misc]
-            if slot.graph is not None:
-                self._held.callback(self._cuda.destroy_graph, slot.graph)
+                slot.graph = self._capture(slot)
 
-    def _enqueue(self, slot: _Slot) -> None:
+    def _settle(self, slot: _Slot) -> None:
+        self._cuda.record(slot.end, self._stream)
+        self._cuda.wait(slot.end)
+
+    def _capture(self, slot: _Slot) -> int | None:
+        graph = self._cuda.capture(self._stream, lambda: self._enqueue(slot, captured=True))
+        if graph is not None:
+            self._held.callback(self._cuda.destroy_graph, graph)
+        return graph
+
+    def _time_stages(self) -> None:
+        with self._ended_by_sticky_errors():
+            for slot in self._slots:
+                slot.marks = Marks(self._cuda, self._stream, self._held)
+                self._enqueue(slot)  # Makes its events.
+                self._settle(slot)
+                if slot.graph is None:
+                    continue
+                marked = self._capture(slot)
+                if marked is None:  # Without a graph all would be slower: better one stage alone.
+                    slot.marks = None
+                slot.graph = marked or slot.graph
+
+    def _enqueue(self, slot: _Slot, *, captured: bool = False) -> None:
+        def done(stage: str) -> None:
+            if slot.marks is not None:
+                slot.marks.record(stage, captured=captured)
+
         context = self._context
         assert context is not None, "a session that is closed starts nothing"
         if not self._mapped:
             self._cuda.to_device(slot.given_at, slot.given, self._stream)
+            done("copy in")
         frame_at = slot.given_at
         if self._resize is not None:
             frame_at = self._resize.launch(slot.given_at, self._stream)
+            done("GPU resize")
         context.set_tensor_address(FRAME, frame_at)
         if self._output in self._names:
             context.set_tensor_address(self._output, slot.answer_at)
@@ -216,10 +246,13 @@ class TensorRtSession(Session):
         if not context.execute_async_v3(self._stream):
             self._cuda.raise_last_error()
             raise CudaError(f"{self._library.name} failed: {last_errors(self._library.name)}.", hint=REBUILD)
+        done("inference")
         if self._tail is not None:
             self._tail.launch(self._cuda, self._kernel, self._beside_at, slot.answer_at, self._stream)
+            done("tail")
         if not self._mapped:
             self._cuda.to_host(slot.answer, slot.answer_at, self._stream)
+            done("copy out")
 
     def _start(self, slot: int) -> None:
         own, cuda = self._slots[slot], self._cuda
@@ -238,6 +271,8 @@ class TensorRtSession(Session):
         if self._output == LOGITS:
             answer = self._buffers.outputs[slot]
             np.copyto(answer, own.answer.view(self._dtype).reshape(answer.shape))
+        if own.marks is not None:
+            return own.marks.milliseconds(own.begin)
         return {"inference": self._cuda.milliseconds(own.begin, own.end)}
 
     @contextmanager

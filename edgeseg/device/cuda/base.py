@@ -131,8 +131,11 @@ class Cuda(ABC):
         """Give back an event."""
 
     @abstractmethod
-    def record(self, event: int, stream: int) -> None:
-        """Have an event happen once all that was given to the stream before is done."""
+    def record(self, event: int, stream: int, *, captured: bool = False) -> None:
+        """Have an event happen once all that was given to the stream before is done.
+
+        With `captured` the stream is being captured, and the event happens at each launch of the graph.
+        """
 
     @abstractmethod
     def wait(self, event: int) -> None:

@@ -132,8 +132,11 @@ class CudaPython(Cuda):
         self._spinning.discard(event)
         self._call("cudaEventDestroy", event)
 
-    def record(self, event: int, stream: int) -> None:
-        self._call("cudaEventRecord", event, stream)
+    def record(self, event: int, stream: int, *, captured: bool = False) -> None:
+        if captured:
+            self._call("cudaEventRecordWithFlags", event, stream, self._runtime.cudaEventRecordExternal)
+        else:
+            self._call("cudaEventRecord", event, stream)
 
     def wait(self, event: int) -> None:
         if event in self._spinning:

@@ -116,7 +116,7 @@ class PyCuda(Cuda):
         with self._active("Event"):
             del self._kept[event]
 
-    def record(self, event: int, stream: int) -> None:
+    def record(self, event: int, stream: int, *, captured: bool = False) -> None:
         with self._active("Event.record"):
             self._kept[event].record(self._kept[stream])
 

@@ -91,6 +91,49 @@ def test_a_frame_is_one_launch_of_a_graph(backend: Backend, gpu: Any, tmp_path: 
     assert gpu.CALLS[: len(calls)] == calls
 
 
+@pytest.mark.parametrize(
+    ("options", "tail", "stages"),
+    [
+        pytest.param({}, True, ["copy in", "inference", "tail", "copy out"], id="in a graph"),
+        pytest.param({"cuda_graph": False}, True, ["copy in", "inference", "tail", "copy out"], id="without a graph"),
+        pytest.param({}, False, ["copy in", "inference", "copy out"], id="the best class is picked in the engine"),
+        pytest.param({"memory": "mapped"}, True, ["inference", "tail"], id="nothing is copied"),
+    ],
+)
+def test_stages_are_timed_one_by_one_where_that_is_asked_for(
+    options: dict[str, object], tail: bool, stages: list[str], backend: Backend, gpu: Any, tmp_path: Path
+) -> None:
+    layout: TailLayout = "outside" if tail else "channels_first"
+    graph = write_frame_graph(tmp_path / "graph.onnx", head="cast", tail=layout)
+    own = EngineOptions(tensorrt=TensorRtOptions(**options))  # type: ignore[arg-type]
+    engine = backend.build(graph, tmp_path / "tiny.engine", own)
+    with backend.load(engine) as session:
+        wanted = session.infer(frame())
+        session.time_stages()
+        for _ in range(3):
+            session.input_buffer()[:] = frame()
+            ticket = session.submit()
+            assert np.array_equal(ticket.result(), wanted)
+            assert list(ticket.stage_ms) == stages
+            assert min(ticket.stage_ms.values()) >= 0
+    assert live(gpu) == {}
+
+
+def test_where_no_graph_holds_events_one_stage_is_told_and_the_graph_stays(
+    backend: Backend, gpu: Any, tmp_path: Path
+) -> None:
+    with backend.load(build(backend, tmp_path)) as session:
+        refuse_capture(gpu, None)
+        session.time_stages()
+        gpu.FAULTS.clear()
+        gpu.CALLS.clear()
+        ticket = session.submit()
+        ticket.result()
+        assert list(ticket.stage_ms) == ["inference"]
+        assert gpu.CALLS.count("cudaGraphLaunch") == 1
+    assert live(gpu) == {}
+
+
 def refuse_capture(gpu: Any, library: Any) -> None:
     gpu.FAULTS["cudaStreamEndCapture"] = gpu.cudaError_t.cudaErrorStreamCaptureUnsupported
 

@@ -32,6 +32,7 @@ class cudaStreamCaptureMode(enum.IntEnum):
 cudaHostAllocDefault, cudaHostAllocMapped = 0, 2
 cudaStreamNonBlocking = 1
 cudaEventDefault, cudaEventBlockingSync = 0, 1
+cudaEventRecordExternal = 1
 OK = cudaError_t.cudaSuccess
 
 #: The status that a call gives from now on, by its name.
@@ -165,7 +166,17 @@ def cudaEventDestroy(event: int) -> tuple[Any, ...]:
 
 @_call
 def cudaEventRecord(event: int, stream: int) -> tuple[Any, ...]:
-    _events[event] = time.perf_counter()
+    if is_drawing(stream):  # It belongs to the graph, and its time can't be asked for.
+        _events.pop(event, None)
+    else:
+        _events[event] = time.perf_counter()
+    return ()
+
+
+@_call
+def cudaEventRecordWithFlags(event: int, stream: int, flags: int) -> tuple[Any, ...]:
+    assert flags == cudaEventRecordExternal and is_drawing(stream)
+    give(stream, lambda: _events.update({event: time.perf_counter()}))
     return ()
 
 
