@@ -58,12 +58,14 @@ __all__ = ["bench"]
 @click.option("--upsample", type=UPSAMPLE, default="half", show_default=True, help="Where an ENGINE is a graph.")
 @click.option("--batch", type=click.IntRange(1), help="Frames at once.  [default: what each engine was built for]")
 @click.option("--gpu-resize", is_flag=True, help="TensorRT: the camera's frame is resized on the GPU.")
+@click.option("--roofline/--no-roofline", default=True, help="Compare with what this machine can do, layer by layer.")
 @native_options
 @json_option
 def bench(
     engines: tuple[str, ...],
     out: Path | None,
     soak: float | None,
+    roofline: bool,
     rebuild: bool,
     trust_engine: bool,
     as_json: bool,
@@ -86,6 +88,7 @@ def bench(
     from edgeseg.bench import Settings, run_benchmark, write_record
     from edgeseg.bench.markdown import columns, markdown, row
     from edgeseg.bench.page import html
+    from edgeseg.bench.roofline.measure import add_rooflines
     from edgeseg.build.graphs import find_or_build, graph_path
     from edgeseg.files import write_bytes
 
@@ -99,6 +102,9 @@ def bench(
         found = [(word, find_or_build(word, Path(folder), upsample=plan.upsample)) for word in engines or (None,)]
         named = {word or str(engine.path): engine for word, engine in found}
         done = run_benchmark(named, plan, update)
+        if roofline:
+            with progress("Roofline") as update:
+                done = add_rooflines(done, named, update)
     record = done.record
     out = out or Path("runs") / "bench" / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     path = write_record(record, done.samples, out)
