@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgeseg.bench.page.axes import RIGHT, Axis, Plane
 from edgeseg.bench.roofline.structs import Roofline
+from edgeseg.bench.roofline.words import percent
 from edgeseg.build.svg import text_at, tip
 
 __all__ = ["roofline_chart"]
@@ -18,7 +19,7 @@ __all__ = ["roofline_chart"]
 #: Classes of colours: what computes in INT8, and in float.
 INT8, FLOAT = 0, 1
 #: Radius of a layer that takes all of the time, and the least, pixels.
-RADIUS, LEAST = 16.0, 2.2
+RADIUS, LEAST = 24.0, 2.4
 HEIGHT = 330
 
 
@@ -49,18 +50,18 @@ def roofline_chart(name: str, roofline: Roofline, columns: Mapping[str, npt.NDAr
     ridge = max(roofs.values()) / min(slopes.values())
     xs = [*(point.intensity for point in points), whole[0], ridge]
     ys = [*(point.rate for point in points), whole[1], *roofs.values()]
-    plane = Plane(
-        _decades("multiply-adds per byte", min(xs), 2 * max(xs)),
-        _decades("G multiply-adds a second", min(ys), 1.2 * max(ys)),
-        f"Roofline of {name}",
-        height=HEIGHT,
+    right, top = 2 * max(xs), 2 * max(ys)
+    x, y = (
+        _logarithmic("multiply-adds per byte", min(xs), right),
+        _logarithmic("G multiply-adds a second", min(ys), top),
     )
-    _draw_ceilings(plane, roofs, slopes)
+    plane = Plane(x, y, "Roofline", height=HEIGHT)
+    _draw_ceilings(plane, roofs, slopes, right)
     for point in sorted(points, key=lambda point: -point.share_of_time):
         radius = max(LEAST, RADIUS * math.sqrt(point.share_of_time))
         _circle(plane, (point.intensity, point.rate), radius, f"point f{INT8 if point.int8 else FLOAT}", point.words)
-    share = f"{name}: {100 * roofline.share:.0f} % of the ceilings"
-    _circle(plane, whole, 6, "ring", share)
+    _name_ceilings(plane, roofs, slopes)
+    _circle(plane, whole, 6, "ring", f"{name}: {percent(roofline.share)} of the ceilings")
     plane.body.append(text_at(plane.at_x(whole[0]) + 9, plane.at_y(whole[1]) + 4, "engine", "mark"))
     return plane.svg()
 
@@ -75,25 +76,29 @@ def _points(columns: Mapping[str, npt.NDArray[Any]]) -> list[Point]:
             macs / ms / 1e6,
             precision == "int8",
             ms / total,
-            f"{name}, {op}, {precision}: {ms:.3f} ms, {100 * bound / ms:.0f} % of its ceiling",
+            f"{name}, {op}, {precision}: {ms:.3f} ms, {percent(bound / ms)} of its ceiling",
         )
         for name, op, precision, macs, size, bound, ms in rows
         if macs and size and ms > 0
     ]
 
 
-def _draw_ceilings(plane: Plane, roofs: Mapping[str, float], slopes: Mapping[str, float]) -> None:
-    (left, *_), (right, *_) = plane.x.marks[0], plane.x.marks[-1]
-    (bottom, _), top = plane.y.marks[0], max(roofs.values())
+def _draw_ceilings(plane: Plane, roofs: Mapping[str, float], slopes: Mapping[str, float], right: float) -> None:
+    (left, _), (bottom, _), top = plane.x.marks[0], plane.y.marks[0], max(roofs.values())
     for name, slope in slopes.items():
         ends = np.array([max(left, bottom / slope), top / slope])
         _line(plane, ends, slope * ends, "roof" if name == "memory" else "roof dashed")
     for name, rate in roofs.items():
         colour = f"s{INT8 if name == 'int8' else FLOAT}"
         _line(plane, np.array([rate / slopes["caches"], right]), np.array([rate, rate]), f"roof {colour}")
-        text = f"{'INT8' if name == 'int8' else name} {rate:.0f} G/s"
+
+
+def _name_ceilings(plane: Plane, roofs: Mapping[str, float], slopes: Mapping[str, float]) -> None:
+    """Roofs are named above them; slopes at the right, below, where nothing else is."""
+    bottom, _ = plane.y.marks[0]
+    for name, rate in roofs.items():
+        text = f"{name.upper()} {rate:.0f} G/s"
         plane.body.append(text_at(plane.width - RIGHT, plane.at_y(rate) - 5, text, "mark", "end"))
-    # The slopes' words lie where nothing else does: at the right, below.
     words = (("roof", f"memory {slopes['memory']:.0f} GB/s"), ("roof dashed", f"caches {slopes['caches']:.0f} GB/s"))
     for index, (kind, text) in enumerate(words):
         y = plane.at_y(bottom) - 22 + 15 * index
@@ -113,9 +118,8 @@ def _circle(plane: Plane, at: tuple[float, float], radius: float, kind: str, wor
     plane.body.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">{tip(words)}</circle>')
 
 
-def _decades(title: str, low: float, high: float) -> Axis:
-    """A logarithmic axis of whole powers of ten."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    last = max(last, first + 1)
-    marks = [(10.0**power, f"{10.0**power:g}") for power in range(first, last + 1)]
+def _logarithmic(title: str, low: float, high: float) -> Axis:
+    """From a power of ten to `high`, with the powers of ten between."""
+    first, last = math.floor(math.log10(low)), math.log10(high)
+    marks = [(10.0**power, f"{10.0**power:g}") for power in range(first, math.floor(last) + 1)]
     return Axis(title, marks, lambda value: (math.log10(value) - first) / (last - first))

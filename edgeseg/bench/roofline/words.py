@@ -21,8 +21,8 @@ def sentences(roofline: Roofline | None, note: str) -> list[str]:
     ]
     if roofline.above:
         words.append(
-            f"Of its layers {roofline.above} were faster than these ceilings allow: they were measured while the machine "
-            "was slower, and the share is too high."
+            f"Of its layers {roofline.above} were faster than these ceilings, which were measured while the machine "
+            "was slower, or with too few networks: the share is too high."
         )
     if roofline.held_back_by:
         words.append(
