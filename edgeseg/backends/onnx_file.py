@@ -77,8 +77,8 @@ class OnnxFileBackend(Backend):
         frame_hw: tuple[int, int] | None = None,
     ) -> Session:
         """See `Backend.load`. For `logits` the graph ends there, so that the rest isn't computed."""
-        self._check_given(engine.card, batch, frame_hw)
         model = self._read(engine)
+        self._check_given(engine.card, batch, frame_hw)
         if output == "logits":
             del model.graph.output[:]
             model.graph.output.append(onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, None))

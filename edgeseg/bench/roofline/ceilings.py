@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from edgeseg.backends import Session, open_backend
 from edgeseg.bench.roofline.bandwidth import bandwidths
 from edgeseg.bench.roofline.structs import Ceilings
-from edgeseg.bench.roofline.synthetic import Shape, network, opened
+from edgeseg.bench.roofline.synthetic import Shape, build_network, network
 from edgeseg.card import Dialect, Precision
 from edgeseg.device.cpu import inference_threads
 from edgeseg.graph.cost import count_macs
@@ -60,12 +62,14 @@ def _best_rate(backend: str, dialect: Dialect, floats: Precision, threads: int) 
 
 
 def _rate(backend: str, dialect: Dialect, floats: Precision, shape: Shape) -> float:
-    rates = []
+    rates, library = [], open_backend(backend)
     for doublings in range(LARGER):
         height, width = (side << doublings for side in shape.size_hw)
         model = network(shape._replace(size_hw=(height, width)))
-        with opened(model, open_backend(backend), dialect, floats) as session:
-            best_ms = _best_ms(session)
+        with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
+            engine = build_network(model, library, dialect, floats, Path(folder))
+            with library.load(engine) as session:
+                best_ms = _best_ms(session)
         rates.append(1e3 * count_macs(model, (height, width)) / best_ms)
         if best_ms >= LEAST_MS:
             break

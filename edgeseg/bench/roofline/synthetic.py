@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from edgeseg.backends import Backend, EngineOptions, Session
+from edgeseg.backends import Backend, Engine, EngineOptions
 from edgeseg.card import Card, Dialect, Precision
 from edgeseg.graph.attach import attach_head_and_tail
 from edgeseg.graph.io import require_card, save_graph, set_card
@@ -22,8 +21,9 @@ from edgeseg.graph.values import add_constant
 from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.measure import measure_ranges
 
-__all__ = ["Shape", "network", "opened"]
+__all__ = ["Shape", "build_network", "network"]
 
+Float32 = npt.NDArray[np.float32]
 SEED = 0
 CLASSES = 2
 
@@ -75,27 +75,28 @@ def network(shape: Shape) -> ir.Model:
     return model
 
 
-def _arrays(weights: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(weights: Float32) -> Iterator[tuple[str, Float32]]:
     yield "weights", weights
     yield "bias", np.zeros(len(weights), np.float32)
 
 
-@contextmanager
-def opened(model: ir.Model, backend: Backend, dialect: Dialect, precision: Precision) -> Iterator[Session]:
-    """A session of a network, built as engines are, in a folder that is removed.
+def build_network(model: ir.Model, backend: Backend, dialect: Dialect, precision: Precision, folder: Path) -> Engine:
+    """An engine of a network, built as all are; INT8 by its ranges on noise.
+
+    Args:
+        model: As `network` gives it.
+        backend: That builds it.
+        dialect: Of INT8, or `float`.
+        precision: Of float operators.
+        folder: To write to.
 
     Raises:
         EdgesegError: The library refuses it.
     """
-    height, width = require_card(model).fixed_size_hw
     if dialect != "float":
-        noise = np.random.default_rng(SEED).integers(-128, 128, (1, 3, height, width)).astype(np.float32)
+        shape = (1, 3, *require_card(model).fixed_size_hw)
+        noise = np.random.default_rng(SEED).integers(-128, 128, shape).astype(np.float32)
         model = quantize_onnx(model, measure_ranges(model, [noise], calibration_sha256=""), dialect=dialect)
-    whole = attach_head_and_tail(model, head=backend.head, tail=backend.tail, upsample="none")
-    with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
-        graph = Path(folder) / "ceiling.onnx"
-        save_graph(whole, graph)
-        options = EngineOptions(precision=precision)
-        engine = backend.build(graph, Path(folder) / f"engine{backend.suffix}", options)
-        with backend.load(engine) as session:
-            yield session
+    graph = folder / f"{dialect}.source.onnx"
+    save_graph(attach_head_and_tail(model, head=backend.head, tail=backend.tail, upsample="none"), graph)
+    return backend.build(graph, folder / f"{dialect}{backend.suffix}", EngineOptions(precision=precision))
