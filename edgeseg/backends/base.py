@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from edgeseg.backends.form import GraphForm
+from edgeseg.backends.kernels import Kernel
 from edgeseg.backends.session import Output, Session
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.card import Card, Dialect, Head, Precision, TailLayout, read_card, write_card
@@ -182,6 +183,17 @@ class Backend(ABC):
             EngineMismatch: The engine is another backend's, or this machine lacks its precision.
             ModelFileError: The library refuses the file.
         """
+
+    def profile(self, engine: Engine) -> tuple[Kernel, ...]:
+        """The steps of an engine and what each takes, in a session of its own; none where the library does not tell.
+
+        It runs for a second or two; what is measured elsewhere meanwhile is spoiled.
+
+        Raises:
+            EngineMismatch, ModelFileError: As `load`.
+            EdgesegError: The library failed.
+        """
+        return ()
 
     def _check_options(self, options: EngineOptions) -> None:
         if options.precision not in self.floats:

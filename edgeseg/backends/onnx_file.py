@@ -77,15 +77,19 @@ class OnnxFileBackend(Backend):
         frame_hw: tuple[int, int] | None = None,
     ) -> Session:
         """See `Backend.load`. For `logits` the graph ends there, so that the rest isn't computed."""
-        self._check_engine(engine)
+        model = self._read(engine)
         self._check_given(engine.card, batch, frame_hw)
-        refuse_outside_data(engine.path, embedded=True)
-        model = onnx.load(engine.path, format="protobuf", load_external_data=False)
-        check_frame_graph(model)
         if output == "logits":
             del model.graph.output[:]
             model.graph.output.append(onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, None))
         return self._open(model, engine.card, output)
+
+    def _read(self, engine: Engine) -> onnx.ModelProto:
+        self._check_engine(engine)
+        refuse_outside_data(engine.path, embedded=True)
+        model = onnx.load(engine.path, format="protobuf", load_external_data=False)
+        check_frame_graph(model)
+        return model
 
 
 def read_frame_graph(

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from edgeseg.backends.base import Engine
+from edgeseg.backends.kernels import Kernel, run_on_noise
 from edgeseg.backends.onnx_file import OnnxFileBackend, refusal
 from edgeseg.backends.session import Buffers, Output
 from edgeseg.backends.worker import WorkerSession
@@ -21,6 +29,9 @@ ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     *(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
 )
+#: What the library hangs on the names of nodes and tensors that it makes kernels of.
+HUNG_ON = re.compile(r"_token_\d+$|_nchwc$|_q$")
+TYPES = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "uint8": "int8", "int8": "int8"}
 #: Severity from which the library writes to stderr. Errors are raised too, and need not be told twice.
 FATAL = 4
 
@@ -51,16 +62,28 @@ class OnnxRuntime(OnnxFileBackend):
     def version(self) -> str:
         return str(onnxruntime.__version__)
 
+    def profile(self, engine: Engine) -> tuple[Kernel, ...]:
+        """See `Backend.profile`: medians."""
+        model, options = self._read(engine), session_options()
+        with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
+            options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
+            library = self._compile(model, options)
+            with OrtSession(engine.card, library, "class_map") as session:
+                run_on_noise(session)
+            events = json.loads(Path(library.end_profiling()).read_bytes())
+        return _kernels(events)
+
     def _open(self, model: onnx.ModelProto, card: Card, output: Output) -> OrtSession:
         options = session_options()
-        content = model.SerializeToString()
-        try:
-            library = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except ERRORS as error:
-            raise refusal(self.library, model, str(error)) from error
-        session = OrtSession(card, library, output)
+        session = OrtSession(card, self._compile(model, options), output)
         session.execution = {"precision": "fp32", "threads": options.intra_op_num_threads}
         return session
+
+    def _compile(self, model: onnx.ModelProto, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+        try:
+            return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except ERRORS as error:
+            raise refusal(self.library, model, str(error)) from error
 
 
 class OrtSession(WorkerSession):
@@ -89,3 +112,29 @@ class OrtSession(WorkerSession):
         super()._free()
         self._bindings.clear()
         del self._library
+
+
+def _kernels(events: list[dict[str, Any]]) -> tuple[Kernel, ...]:
+    """The kernels of a profile, each of which ran several times, in the order of their first run."""
+    ran: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            ran.setdefault(event["args"]["node_index"], []).append(event)
+    return tuple(
+        Kernel(
+            kind=first["args"]["op_name"],
+            names=_names(first["name"].removesuffix("_kernel_time")),
+            precision=TYPES.get(next((name for given in first["args"]["input_type_shape"] for name in given), ""), ""),
+            ms=float(np.median([event["dur"] for event in same])) / 1e3,
+        )
+        for same in ran.values()
+        for first in same[:1]
+    )
+
+
+def _names(name: str) -> tuple[str, ...]:
+    """A kernel's name, and what is left of it without what the library hung on."""
+    found = [name]
+    while (shorter := HUNG_ON.sub("", found[-1])) != found[-1]:
+        found.append(shorter)
+    return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import onnx
 import openvino
 
+from edgeseg.backends.base import Engine
+from edgeseg.backends.kernels import Kernel, run_on_noise
 from edgeseg.backends.onnx_file import OnnxFileBackend, refusal
 from edgeseg.backends.session import Buffers, Output, Session
 from edgeseg.card import Card, Dialect
@@ -19,6 +22,10 @@ __all__ = ["OpenVino"]
 
 #: Names of float types: ours to the library's.
 FLOATS = {"fp32": "f32", "bf16": "bf16"}
+#: Types that kernels run in: the library's names to ours.
+TYPES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "u8": "int8", "i8": "int8"}
+#: What the library hangs on a node's name where it parts it.
+HUNG_ON = re.compile(r"/WithoutBiases$|_\d+$")
 
 
 class OpenVino(OnnxFileBackend):
@@ -39,7 +46,20 @@ class OpenVino(OnnxFileBackend):
     def version(self) -> str:
         return str(openvino.get_version()).partition("-")[0]
 
+    def profile(self, engine: Engine) -> tuple[Kernel, ...]:
+        """See `Backend.profile`: means."""
+        compiled = self._compile(self._read(engine), engine.card, PERF_COUNT=True)
+        with OpenVinoSession(engine.card, compiled, "class_map") as session:
+            run_on_noise(session)
+            return _kernels(compiled)
+
     def _open(self, model: onnx.ModelProto, card: Card, output: Output) -> OpenVinoSession:
+        compiled = self._compile(model, card)
+        session = OpenVinoSession(card, compiled, output)
+        session.execution = _execution(compiled)
+        return session
+
+    def _compile(self, model: onnx.ModelProto, card: Card, **more: bool) -> openvino.CompiledModel:
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": inference_threads(),
@@ -47,14 +67,12 @@ class OpenVino(OnnxFileBackend):
             "ENABLE_CPU_PINNING": False,
             # Left to itself it takes bf16 where the processor has matrix units for it, and fp16 on ARM.
             "INFERENCE_PRECISION_HINT": FLOATS[card.float_precision],
+            **more,
         }
         try:
-            compiled = self._core.compile_model(self._core.read_model(model.SerializeToString()), "CPU", options)
-            session = OpenVinoSession(card, compiled, output)
+            return self._core.compile_model(self._core.read_model(model.SerializeToString()), "CPU", options)
         except RuntimeError as error:
             raise refusal(self.library, model, str(error)) from error
-        session.execution = _execution(compiled)
-        return session
 
 
 class OpenVinoSession(Session):
@@ -105,3 +123,26 @@ def _execution(compiled: openvino.CompiledModel) -> dict[str, Any]:
         "threads": compiled.get_property("INFERENCE_NUM_THREADS"),
         "convolutions": {names.get(name, name): count for name, count in sorted(ran.items())},
     }
+
+
+def _kernels(compiled: openvino.CompiledModel) -> tuple[Kernel, ...]:
+    """The steps of a compiled model that ran under its profiler, in their order."""
+    told = [
+        {key: str(value.value) for key, value in node.get_rt_info().items()} | {"name": node.get_friendly_name()}
+        for node in compiled.get_runtime_model().get_ops()
+    ]
+    return tuple(
+        Kernel(
+            kind=one["layerType"],
+            names=_names(one["originalLayersNames"].split(",")),
+            precision=TYPES.get(one["runtimePrecision"], ""),
+            ms=int(one["execTimeMcs"]) / 1e3,
+        )
+        for one in sorted(told, key=lambda one: int(one["execOrder"]))
+        if one["execTimeMcs"].isdecimal()
+    )
+
+
+def _names(made_from: list[str]) -> tuple[str, ...]:
+    """Names of nodes that went into a step; behind them what is left without what the library hung on them."""
+    return (*made_from, *(HUNG_ON.sub("", name) for name in made_from))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeseg.bench.record import EngineRecord, Latency, Record
+from edgeseg.bench.roofline.words import HEADS, held_back_rows, percent, sentences
 from edgeseg.bench.stages import BESIDE
 from edgeseg.device.state import State
 
@@ -33,7 +34,8 @@ def columns(record: Record) -> list[str]:
     dropped = ["dropped"] if record.settings.scenario == "camera" else []
     threads = ["threads"] if len({one.execution.get("threads") for one in record.engines}) > 1 else []
     joules = ["J per frame"] if any(one.energy for one in record.engines) else []
-    return ["engine", "backend", "precision", "size", *threads, "FPS", *names, *early, *dropped, *joules]
+    ceiling = ["of the ceiling"] if any(one.roofline for one in record.engines) else []
+    return ["engine", "backend", "precision", "size", *threads, "FPS", *names, *early, *dropped, *joules, *ceiling]
 
 
 def row(record: Record, engine: EngineRecord) -> list[str]:
@@ -56,6 +58,8 @@ def row(record: Record, engine: EngineRecord) -> list[str]:
         cells["dropped"] = f"{sum(engine.camera.dropped.values())} of {engine.camera.captured}"
     if engine.energy is not None:
         cells["J per frame"] = f"{engine.energy.joules_per_frame:.3f}"
+    if engine.roofline is not None:
+        cells["of the ceiling"] = percent(engine.roofline.share)
     return [cells[name] for name in columns(record)]
 
 
@@ -87,6 +91,7 @@ def markdown(record: Record) -> str:
         "",
         *_table(heads, rows),
         "",
+        *(line for engine in record.engines for line in _roofline(engine)),
         *(f"- {name}: {value}" for name, value in machine_rows(record)),
         "",
         "Measured again by:",
@@ -132,6 +137,14 @@ def headlines(record: Record) -> list[str]:
 
 def _layers(engine: EngineRecord) -> str:
     return ", ".join(f"{count} {precision}" for precision, count in engine.layers.items())
+
+
+def _roofline(engine: EngineRecord) -> list[str]:
+    words = sentences(engine.roofline, engine.roofline_note)
+    if not words:
+        return []
+    rows = held_back_rows(engine.roofline) if engine.roofline is not None else []
+    return [f"What holds {engine.name} back:", "", *words, "", *([*_table(HEADS, rows), ""] if rows else [])]
 
 
 def _state(state: State) -> str:

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.bench.roofline.structs import Roofline
 from edgeseg.card import Dialect, PixelFormat, Precision, Upsample
 from edgeseg.device import Device
 from edgeseg.device.state import State
@@ -153,6 +154,7 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True):
             capture. None where the engine failed before.
         early_stopping_p90_ms: Not below the 90th percentile with 99 % confidence, as MLPerf Inference estimates it.
         stages: The same by stage; those of `BESIDE` are not part of the latency.
+        roofline: How near it comes to what this machine can do; `roofline_note` says why there is none.
         failed: Why it ended midway; what was measured until then stays.
     """
 
@@ -183,6 +185,8 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True):
     camera: Camera | None = None
     drift: Drift | None = None
     energy: Energy | None = None
+    roofline: Roofline | None = None
+    roofline_note: str = ""
     failed: str = ""
 
 
@@ -240,7 +244,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         created: Time in UTC, ISO 8601.
         command: What measures it again.
         samples: File beside the record with every sample: `0.begin_s` and `0.latency_ms` of the first engine, and of
-            its stages; `reference.begin_s` and `reference.ms`.
+            its stages; `0.roofline.name` and more of its layers; `reference.begin_s` and `reference.ms`.
         left_out: Why engines that were asked for have no figures, by name.
         complete: It was not stopped before its time.
     """

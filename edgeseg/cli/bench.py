@@ -65,6 +65,7 @@ __all__ = ["bench"]
 @click.option("--upsample", type=UPSAMPLE, default="half", show_default=True, help="Where an ENGINE is a graph.")
 @click.option("--batch", type=click.IntRange(1), help="Frames at once.  [default: what each engine was built for]")
 @click.option("--gpu-resize", is_flag=True, help="TensorRT: the camera's frame is resized on the GPU.")
+@click.option("--roofline/--no-roofline", default=True, help="Compare with what this machine can do, layer by layer.")
 @matrix_options
 @native_options
 @json_option
@@ -72,6 +73,7 @@ def bench(
     engines: tuple[str, ...],
     out: Path | None,
     soak: float | None,
+    roofline: bool,
     rebuild: bool,
     trust_engine: bool,
     as_json: bool,
@@ -112,7 +114,7 @@ def bench(
     for word in engines or (None,):
         if word is None or graph_path(word) is None:
             make_ready(word, rebuild=rebuild, trust_engine=trust_engine)
-    _keep(*_measured(engines, plan), out, as_json=as_json)
+    _keep(*_measured(engines, plan, roofline=roofline), out, as_json=as_json)
 
 
 def _matrix(models: tuple[str, ...], out: Path, asked: dict[str, Any], plan: Settings) -> Measured:
@@ -122,13 +124,19 @@ def _matrix(models: tuple[str, ...], out: Path, asked: dict[str, Any], plan: Set
         return run_matrix(matrix_plan(models, out, asked, plan), out, update)
 
 
-def _measured(engines: tuple[str, ...], plan: Settings) -> Measured:
+def _measured(engines: tuple[str, ...], plan: Settings, *, roofline: bool) -> Measured:
     from edgeseg.bench import run_benchmark
+    from edgeseg.bench.roofline.measure import add_rooflines
     from edgeseg.build.graphs import find_or_build
 
-    with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder, progress("Measuring") as update:
-        found = [(word, find_or_build(word, Path(folder), upsample=plan.upsample)) for word in engines or (None,)]
-        done = run_benchmark({word or str(engine.path): engine for word, engine in found}, plan, update)
+    with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
+        with progress("Measuring") as update:
+            found = [(word, find_or_build(word, Path(folder), upsample=plan.upsample)) for word in engines or (None,)]
+            named = {word or str(engine.path): engine for word, engine in found}
+            done = run_benchmark(named, plan, update)
+        if roofline:
+            with progress("Roofline") as update:
+                done = add_rooflines(done, named, update)
         return done.record, done.samples
 
 

@@ -10,7 +10,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 from edgeseg.errors import ModelFileError
 from edgeseg.graph.passes import FoldConstants, FreezeShape
 
-__all__ = ["count_macs", "count_parameters"]
+__all__ = ["count_macs", "count_parameters", "node_macs", "static_shape"]
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
 
@@ -40,27 +40,37 @@ def count_macs(model: ir.Model, size_hw: tuple[int, int]) -> int:
     fixed = model.clone()
     for step in (FreezeShape((1, 3, *size_hw)), FoldConstants(), ShapeInferencePass()):
         fixed = step(fixed).model
-    return sum(_macs(node) for node in fixed.graph)
+    return sum(node_macs(node) for node in fixed.graph)
 
 
-def _macs(node: ir.Node) -> int:
+def node_macs(node: ir.Node) -> int:
+    """Multiply-adds of one operator; 0 of those that are neither convolution nor matrix product.
+
+    Raises:
+        ModelFileError: A shape can't be told.
+    """
     if node.op_type == "Conv":
-        return math.prod(_shape(node.outputs[0])) * math.prod(_shape(node.inputs[1])[1:])
+        return math.prod(static_shape(node.outputs[0])) * math.prod(static_shape(node.inputs[1])[1:])
     if node.op_type == "ConvTranspose":
-        return math.prod(_shape(node.inputs[0])) * math.prod(_shape(node.inputs[1])[1:])
+        return math.prod(static_shape(node.inputs[0])) * math.prod(static_shape(node.inputs[1])[1:])
     if node.op_type == "Gemm":
         transposed = node.attributes.get_int("transA", 0)
-        return math.prod(_shape(node.outputs[0])) * _shape(node.inputs[0])[0 if transposed else 1]
+        return math.prod(static_shape(node.outputs[0])) * static_shape(node.inputs[0])[0 if transposed else 1]
     if node.op_type == "MatMul":
-        return math.prod(_shape(node.outputs[0])) * _shape(node.inputs[0])[-1]
+        return math.prod(static_shape(node.outputs[0])) * static_shape(node.inputs[0])[-1]
     return 0
 
 
-def _shape(value: ir.Value | None) -> tuple[int, ...]:
+def static_shape(value: ir.Value | None) -> tuple[int, ...]:
+    """The shape of a tensor.
+
+    Raises:
+        ModelFileError: It is not known, or a side is free.
+    """
     if value is None or value.shape is None or not value.shape.is_static():
         name, shape = (value.name, value.shape) if value is not None else ("", None)
         raise ModelFileError(
-            f"Multiply-adds can't be counted: the shape of '{name}' is {shape or 'unknown'}.",
+            f"What the graph costs can't be counted: the shape of '{name}' is {shape or 'unknown'}.",
             hint="Export the graph with a fixed size.",
         )
     return tuple(value.shape.numpy())

@@ -20,6 +20,7 @@ pytest.importorskip("psutil")
 from edgeseg.bench import Benchmark, Settings, run_benchmark
 from edgeseg.bench.markdown import row, stage_rows
 from edgeseg.bench.page import html
+from edgeseg.bench.roofline.measure import add_rooflines
 from tests.engines import tiny_engine
 
 HOSTILE = "<script>document.title='run'</script>\"'& <b>"
@@ -30,7 +31,8 @@ DESK, PHONE = (1280, 900), (390, 844)
 def done(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
     folder = tmp_path_factory.mktemp("engines")
     engines = {HOSTILE: tiny_engine(folder, "fake"), "onnxruntime": tiny_engine(folder)}
-    return run_benchmark(engines, Settings(warm_up_s=0, duration_s=0.3, iterations=200, camera_hw=(64, 96)))
+    settings = Settings(warm_up_s=0, duration_s=0.3, iterations=200, camera_hw=(64, 96))
+    return add_rooflines(run_benchmark(engines, settings), engines)
 
 
 @pytest.fixture(scope="module")

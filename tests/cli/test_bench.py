@@ -15,7 +15,7 @@ from edgeseg.cli import main
 from edgeseg.graph.io import save_graph
 from tests.engines import tiny_engine, tiny_model
 
-QUICK = ["--warm-up", "0", "--duration", "0", "--iterations", "3", "--camera", "64x96"]
+QUICK = ["--warm-up", "0", "--duration", "0", "--iterations", "3", "--camera", "64x96", "--no-roofline"]
 
 
 def test_the_json_on_stdout_is_the_record_on_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,6 +39,17 @@ def test_the_table_shows_every_engine(tmp_path: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "p75 ms" in printed and "FPS" in printed
     assert "onnxruntime" in printed and "fake" in printed
+
+
+def test_the_roofline_is_measured_unless_it_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = str(tiny_engine(tmp_path).path)
+    assert main(["bench", engine, "-o", str(tmp_path / "with"), *QUICK[:-1]]) == 0
+    assert "of the ceiling" in capsys.readouterr().out
+    assert main(["bench", engine, "-o", str(tmp_path / "without"), *QUICK]) == 0
+    assert "of the ceiling" not in capsys.readouterr().out
+    told, untold = (read_record(tmp_path / name / "bench.json").engines[0] for name in ("with", "without"))
+    assert told.roofline is not None and told.roofline.share > 0
+    assert (untold.roofline, untold.roofline_note) == (None, "")
 
 
 def test_without_a_name_the_engine_built_last_is_timed(

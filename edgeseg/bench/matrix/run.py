@@ -139,7 +139,7 @@ class _Work:
 
     def _measure(self, cell: Cell, number: int) -> None:
         out = self._round(cell, number).parent
-        command = [sys.executable, "-m", "edgeseg", "bench", str(self._engine(cell)), "-o", str(out)]
+        command = [sys.executable, "-m", "edgeseg", "bench", str(self._engine(cell)), "-o", str(out), "--no-roofline"]
         threads = {"EDGESEG_THREADS": str(cell.threads)} if cell.threads is not None else {}
         try:
             done = subprocess.run(

@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 from edgeseg.bench.markdown import columns, headlines, machine_rows, row, scenario_words, stage_rows
 from edgeseg.bench.page.charts import histogram, percentile_curve, stage_bars, time_series
+from edgeseg.bench.page.roofline_chart import roofline_chart
 from edgeseg.bench.record import Conditions, Record
+from edgeseg.bench.roofline.structs import COLUMNS
+from edgeseg.bench.roofline.words import HEADS, held_back_rows, sentences
 from edgeseg.bench.stages import BESIDE
 
 __all__ = ["html"]
@@ -31,6 +34,15 @@ class Chart(NamedTuple):
     svg: str
 
 
+class HeldBack(NamedTuple):
+    """What holds an engine back: sentences, and a table where there is one."""
+
+    name: str
+    words: list[str]
+    heads: Sequence[str]
+    rows: list[list[str]]
+
+
 class Section(NamedTuple):
     """One record on the page."""
 
@@ -42,6 +54,7 @@ class Section(NamedTuple):
     stages: list[list[str]]
     machine: list[tuple[str, str]]
     charts: list[Chart]
+    rooflines: list[HeldBack]
 
 
 def html(records: Sequence[tuple[Record, Samples]], notes: Sequence[str] = ()) -> str:
@@ -69,6 +82,11 @@ def _section(record: Record, samples: Samples) -> Section:
         stage_rows(record),
         machine_rows(record),
         list(_charts(record, samples)),
+        [
+            HeldBack(engine.name, words, HEADS, held_back_rows(engine.roofline) if engine.roofline else [])
+            for engine in record.engines
+            if (words := sentences(engine.roofline, engine.roofline_note))
+        ],
     )
 
 
@@ -99,6 +117,7 @@ def _charts(record: Record, samples: Samples) -> list[Chart]:
     if medians:
         words = "Medians. What is pale is measured with every frame, but no part of the latency."
         found.append(Chart("Stages", words, stage_bars(medians, BESIDE)))
+    found += _rooflines(record, samples)
     found += _conditions(record.environment.conditions)
     reference = samples.get("reference.ms", ())
     if len(reference) > 1:
@@ -117,6 +136,20 @@ def _shown(record: Record, samples: Samples) -> dict[str, int]:
     }
     fastest = sorted(sorted(medians, key=lambda index: medians[index])[:SHOWN])
     return {record.engines[index].name: index for index in fastest}
+
+
+def _rooflines(record: Record, samples: Samples) -> list[Chart]:
+    words = (
+        "What each layer that multiplies reaches under the ceilings, in the colour of its precision's; the larger, the "
+        "longer it takes. The ring is the engine."
+    )
+    found = []
+    for index, engine in enumerate(record.engines):
+        columns = {name: samples[key] for name in COLUMNS if (key := f"{index}.roofline.{name}") in samples}
+        if engine.roofline is not None and len(columns) == len(COLUMNS):
+            chart = roofline_chart(engine.name, engine.roofline, columns)
+            found.append(Chart(f"Roofline of {engine.name}", words, chart))
+    return found
 
 
 def _conditions(conditions: Conditions) -> list[Chart]:

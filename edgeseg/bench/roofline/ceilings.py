@@ -1,0 +1,90 @@
+"""The ceilings of this machine: what an engine library reaches here when nothing is in its way."""
+
+from __future__ import annotations
+
+import functools
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edgeseg.backends import Session, open_backend
+from edgeseg.bench.roofline.bandwidth import bandwidths
+from edgeseg.bench.roofline.structs import Ceilings
+from edgeseg.bench.roofline.synthetic import Shape, build_network, network
+from edgeseg.card import Dialect, Precision
+from edgeseg.device.cpu import inference_threads
+from edgeseg.graph.cost import count_macs
+
+__all__ = ["measure_ceilings"]
+
+#: Of several kinds, because libraries differ in what they do best; small, so that some run is not disturbed.
+SHAPES = (Shape(3, 128, (32, 32), 2), Shape(1, 256, (32, 32), 4), Shape(3, 64, (64, 64), 2))
+#: A run takes so long at least, or its maps are made larger, so many times at most: many cores need much to do.
+LEAST_MS, LARGER = 2.0, 4
+#: Each network is run so often at least; until it was not faster by so much for so many seconds, which is later where
+#: others disturb it; and so many seconds at most.
+RUNS, BETTER, PATIENCE_S, LONGEST_S = 5, 0.98, 0.25, 1.0
+
+
+def measure_ceilings(
+    backend: str, floats: Precision, on_progress: Callable[[float, str], None] = lambda *_: None
+) -> Ceilings:
+    """The best rates of a library with the threads of an engine; measured once in a process, in seconds.
+
+    Each is the best run of several synthetic networks, built and run as engines are.
+
+    Args:
+        backend: Of ONNX files.
+        floats: Precision of float operators.
+        on_progress: Told the share done, 0 to 1, and what is under way.
+
+    Raises:
+        EdgesegError: The library refuses them.
+    """
+    threads = inference_threads()
+    on_progress(0.0, "ceilings of this machine: memory")
+    moved = bandwidths(threads)
+    rates = {}
+    kinds: tuple[tuple[Precision, Dialect], ...] = ((floats, "float"), ("int8", open_backend(backend).dialects[0]))
+    for index, (precision, dialect) in enumerate(kinds):
+        on_progress((1 + 2 * index) / 5, f"ceilings of this machine: {backend} {precision}")
+        rates[precision] = _best_rate(backend, dialect, floats, threads)
+    library = f"{backend} {open_backend(backend).version()}"
+    return Ceilings(library=library, threads=threads, macs_per_s=rates, bytes_per_s=moved)
+
+
+@functools.cache
+def _best_rate(backend: str, dialect: Dialect, floats: Precision, threads: int) -> float:
+    """Multiply-adds a second; `threads` tells measurements of different settings apart."""
+    return max(_rate(backend, dialect, floats, shape) for shape in SHAPES)
+
+
+def _rate(backend: str, dialect: Dialect, floats: Precision, shape: Shape) -> float:
+    rates, library = [], open_backend(backend)
+    for doublings in range(LARGER):
+        height, width = (side << doublings for side in shape.size_hw)
+        model = network(shape._replace(size_hw=(height, width)))
+        with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
+            engine = build_network(model, library, dialect, floats, Path(folder))
+            with library.load(engine) as session:
+                best_ms = _best_ms(session)
+        rates.append(1e3 * count_macs(model, (height, width)) / best_ms)
+        if best_ms >= LEAST_MS:
+            break
+    return max(rates)
+
+
+def _best_ms(session: Session) -> float:
+    """The fastest run, when none has been faster for a while."""
+    best, runs, begin = math.inf, 0, time.monotonic()
+    bettered = begin
+    while runs < RUNS or (bettered + PATIENCE_S > time.monotonic() < begin + LONGEST_S):
+        ticket = session.submit()
+        ticket.result()
+        runs += 1
+        if (taken := ticket.stage_ms["inference"]) < best * BETTER:
+            bettered = time.monotonic()
+        best = min(best, taken)
+    return best
