@@ -32,9 +32,10 @@ def columns(record: Record) -> list[str]:
     names = [f"p{p:g} ms" for p in record.settings.percentiles]
     early = ["p90 at most, ms"] if any(one.early_stopping_p90_ms is not None for one in record.engines) else []
     dropped = ["dropped"] if record.settings.scenario == "camera" else []
+    threads = ["threads"] if len({one.execution.get("threads") for one in record.engines}) > 1 else []
     joules = ["J per frame"] if any(one.energy for one in record.engines) else []
     ceiling = ["of the ceiling"] if any(one.roofline for one in record.engines) else []
-    return ["engine", "backend", "precision", "size", "FPS", *names, *early, *dropped, *joules, *ceiling]
+    return ["engine", "backend", "precision", "size", *threads, "FPS", *names, *early, *dropped, *joules, *ceiling]
 
 
 def row(record: Record, engine: EngineRecord) -> list[str]:
@@ -47,6 +48,8 @@ def row(record: Record, engine: EngineRecord) -> list[str]:
         "size": "{}x{}".format(*engine.size_hw) + (f", batch {engine.batch}" if engine.batch > 1 else ""),
         "FPS": f"{engine.fps:.1f}",
     }
+    if "threads" in cells:
+        cells["threads"] = str(engine.execution.get("threads", ""))
     for p in record.settings.percentiles:
         cells[f"p{p:g} ms"] = _with_interval(engine.latency, f"{p:g}")
     if engine.early_stopping_p90_ms is not None:
@@ -124,11 +127,12 @@ def machine_rows(record: Record) -> list[tuple[str, str]]:
 def headlines(record: Record) -> list[str]:
     """What makes the figures doubtful, a sentence each."""
     failed = [f"{engine.name} failed: {engine.failed}" for engine in record.engines if engine.failed]
+    left_out = [f"{name} was left out: {reason}" for name, reason in record.left_out.items()]
     stopped = [] if record.complete else ["It was stopped before its time; these are the samples until then."]
     unsteady = [
         f"{engine.name} was not steady when its warm-up ended." for engine in record.engines if not engine.steady
     ]
-    return [*failed, *stopped, *record.environment.flags, *unsteady]
+    return [*failed, *left_out, *stopped, *record.environment.flags, *unsteady]
 
 
 def _layers(engine: EngineRecord) -> str:

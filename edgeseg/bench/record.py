@@ -245,6 +245,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         command: What measures it again.
         samples: File beside the record with every sample: `0.begin_s` and `0.latency_ms` of the first engine, and of
             its stages; `0.roofline.name` and more of its layers; `reference.begin_s` and `reference.ms`.
+        left_out: Why engines that were asked for have no figures, by name.
         complete: It was not stopped before its time.
     """
 
@@ -255,6 +256,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     engines: tuple[EngineRecord, ...]
     samples: str
+    left_out: dict[str, str] = {}
     complete: bool = True
 
 

@@ -30,7 +30,7 @@ from edgeseg.device.power import Rail, find_rail
 from edgeseg.device.state import describe_state, throttle_counts
 from edgeseg.errors import UsageError
 
-__all__ = ["Benchmark", "run_benchmark"]
+__all__ = ["Benchmark", "options_of", "run_benchmark"]
 
 #: Packages whose versions matter to speed, besides the backends' libraries.
 PACKAGES = ("numpy", "opencv-python", "opencv-python-headless")
@@ -123,7 +123,7 @@ def run_benchmark(
     )
     record = Record(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        command=_command(list(engines), settings),
+        command=shlex.join(["edgeseg", "bench", *engines, *options_of(settings)]),
         settings=settings,
         environment=environment,
         engines=records,
@@ -175,9 +175,9 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _command(names: list[str], settings: Settings) -> str:
-    """What is typed to measure it again: the options that are not as they are by default."""
-    words = ["edgeseg", "bench", *names]
+def options_of(settings: Settings) -> list[str]:
+    """What is typed to measure so again: the options that are not as they are by default."""
+    words: list[str] = []
     soaked = {"--soak": "duration_s"} if settings.scenario == "soak" else {}
     for option, field in (OPTIONS | soaked).items():
         value = getattr(settings, field)
@@ -185,7 +185,7 @@ def _command(names: list[str], settings: Settings) -> str:
             continue
         if value != getattr(Settings(), field):
             words += [option] if value is True else [option, _spelled(value, "x" if field == "camera_hw" else ",")]
-    return shlex.join(words)
+    return words
 
 
 def _spelled(value: Any, between: str) -> str:

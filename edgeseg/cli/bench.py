@@ -5,13 +5,20 @@ from __future__ import annotations
 import datetime
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeseg.cli.bench_matrix import NAMES, matrix_options, matrix_plan
 from edgeseg.cli.native import make_ready, native_options
 from edgeseg.cli.options import UPSAMPLE, duration, percentiles, size
 from edgeseg.cli.report import json_option, print_json, print_table, progress, say
+
+if TYPE_CHECKING:
+    from edgeseg.bench import Record, Settings
+    from edgeseg.bench.record import Samples
+
+    Measured = tuple[Record, Samples]
 
 __all__ = ["bench"]
 
@@ -58,7 +65,12 @@ __all__ = ["bench"]
 @click.option("--upsample", type=UPSAMPLE, default="half", show_default=True, help="Where an ENGINE is a graph.")
 @click.option("--batch", type=click.IntRange(1), help="Frames at once.  [default: what each engine was built for]")
 @click.option("--gpu-resize", is_flag=True, help="TensorRT: the camera's frame is resized on the GPU.")
-@click.option("--roofline/--no-roofline", default=True, help="Compare with what this machine can do, layer by layer.")
+@click.option(
+    "--roofline/--no-roofline",
+    default=True,
+    help="Compare with what this machine can do, layer by layer; not with --matrix.",
+)
+@matrix_options
 @native_options
 @json_option
 def bench(
@@ -69,6 +81,7 @@ def bench(
     rebuild: bool,
     trust_engine: bool,
     as_json: bool,
+    matrix: bool,
     **settings: Any,
 ) -> None:
     """Measure ENGINES in turns: latency from a camera's frame to the class map, FPS, and each stage.
@@ -84,38 +97,69 @@ def bench(
       edgeseg bench --duration 5s --iterations 100
       edgeseg bench --scenario camera --source 0
       edgeseg bench --soak 10m
+      edgeseg bench --matrix --imgsz 240x320,360x480 --threads 1,2 --duration 15s -o runs/bench/matrix
     """
-    from edgeseg.bench import Settings, run_benchmark, write_record
-    from edgeseg.bench.markdown import columns, markdown, row
-    from edgeseg.bench.page import html
-    from edgeseg.bench.roofline.measure import add_rooflines
-    from edgeseg.build.graphs import find_or_build, graph_path
-    from edgeseg.files import write_bytes
+    from edgeseg.bench import Settings
+    from edgeseg.build.graphs import graph_path
 
-    for word in engines or (None,):
-        if word is None or graph_path(word) is None:
-            make_ready(word, rebuild=rebuild, trust_engine=trust_engine)
+    asked = {name: settings.pop(name) for name in NAMES}
     if soak is not None:
         settings |= {"scenario": "soak", "duration_s": soak}
     plan = Settings(**settings)
+    out = out or Path("runs") / "bench" / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    if matrix:
+        record, samples = _matrix(engines, out, asked, plan)
+        if not record.complete:
+            say(f"Stopped; go on with: {record.command}")
+        _keep(record, samples, out, as_json=as_json)
+        return
+    if given := [name for name, value in asked.items() if value is not None]:
+        raise click.UsageError(f"--{'imgsz' if given[0] == 'sizes' else given[0]} goes with --matrix.")
+    for word in engines or (None,):
+        if word is None or graph_path(word) is None:
+            make_ready(word, rebuild=rebuild, trust_engine=trust_engine)
+    _keep(*_measured(engines, plan, roofline=roofline), out, as_json=as_json)
+
+
+def _matrix(models: tuple[str, ...], out: Path, asked: dict[str, Any], plan: Settings) -> Measured:
+    from edgeseg.bench.matrix import run_matrix
+
+    with progress("Measuring") as update:
+        return run_matrix(matrix_plan(models, out, asked, plan), out, update)
+
+
+def _measured(engines: tuple[str, ...], plan: Settings, *, roofline: bool) -> Measured:
+    from edgeseg.bench import run_benchmark
+    from edgeseg.bench.roofline.measure import add_rooflines
+    from edgeseg.build.graphs import find_or_build
+
     with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder, progress("Measuring") as update:
         found = [(word, find_or_build(word, Path(folder), upsample=plan.upsample)) for word in engines or (None,)]
         named = {word or str(engine.path): engine for word, engine in found}
         done = run_benchmark(named, plan, update)
         if roofline:
-            with progress("Roofline") as update:
-                done = add_rooflines(done, named, update)
-    record = done.record
-    out = out or Path("runs") / "bench" / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    path = write_record(record, done.samples, out)
+            with progress("Roofline") as told:
+                done = add_rooflines(done, named, told)
+        return done.record, done.samples
+
+
+def _keep(record: Record, samples: Samples, out: Path, *, as_json: bool) -> None:
+    """Write all that a benchmark leaves, and tell it."""
+    from edgeseg.bench import write_record
+    from edgeseg.bench.markdown import columns, markdown, row
+    from edgeseg.bench.page import html
+    from edgeseg.files import write_bytes
+
+    path = write_record(record, samples, out)
     write_bytes(out / "bench.md", markdown(record).encode())
-    write_bytes(out / "bench.html", html([(record, done.samples)]).encode())
+    write_bytes(out / "bench.html", html([(record, samples)]).encode())
     if as_json:
         print_json("bench", record)
     else:
-        print_table(
-            f"Measured in turns, {plan.scenario}", columns(record), [row(record, engine) for engine in record.engines]
-        )
+        rows = [row(record, engine) for engine in record.engines]
+        print_table(f"Measured in turns, {record.settings.scenario}", columns(record), rows)
+    for name, reason in record.left_out.items():
+        say(f"warning: {name} was left out: {reason}")
     for flag in record.environment.flags:
         say(f"warning: {flag}")
     say(f"{path.with_suffix('.html')} shows it, and {path} holds the record.")

@@ -18,8 +18,11 @@ __all__ = [
     "quantization_options",
     "recipe_fields",
     "size",
+    "sizes",
+    "thread_counts",
     "triple",
     "weights_options",
+    "words",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,6 +75,24 @@ def percentiles(text: str) -> tuple[float, ...]:
     if not numbers or not all(0 < number < 100 for number in numbers):
         raise click.BadParameter(f"'{text}' is no list of percentiles above 0 and below 100, as in 50,90,99.")
     return numbers
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words with commas between, each once."""
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Sizes as `size` reads them, with commas between, each once."""
+    return tuple(dict.fromkeys(size(word) for word in words(text)))
+
+
+def thread_counts(text: str) -> tuple[int, ...]:
+    """Whole numbers from 1 with commas between, rising, each once."""
+    found = words(text)
+    if not found or not all(word.isdecimal() and int(word) for word in found):
+        raise click.BadParameter(f"'{text}' is no list of threads, as in 1,2,4.")
+    return tuple(sorted({int(word) for word in found}))
 
 
 _WEIGHTS = (

@@ -477,7 +477,7 @@ def test_a_full_disk_leaves_the_old_engine(stock: Path, built: Path) -> None:
     assert {path.name: path.read_bytes() for path in built.iterdir()} == before
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.8, 0.95])
+@pytest.mark.parametrize("share", [0.6, 0.95, *(pytest.param(one, marks=pytest.mark.slow) for one in (0.3, 0.8))])
 def test_a_build_that_is_killed_leaves_the_old_engine_or_the_new_one(stock: Path, built: Path, share: float) -> None:
     other = built.with_name("other")
     begin = time.monotonic()

@@ -129,7 +129,9 @@ def test_its_card_tells_whose_data_it_saw_and_how_it_is_quantized(model: str) ->
     assert card.int8, "the recipes that a build found for it"
 
 
-@pytest.mark.parametrize("dialect", ["u8-asym", "u8-asym-reduced", "s8-sym"])
+@pytest.mark.parametrize(
+    "dialect", ["s8-sym", *(pytest.param(name, marks=pytest.mark.slow) for name in ("u8-asym", "u8-asym-reduced"))]
+)
 def test_its_quantized_graphs_are_always_the_same(model: str, prepared: ir.Model, dialect: str) -> None:
     ranges = load_ranges(ranges_beside(zoo_model(model)))
     first, second = (graph_sha256(quantize_onnx(prepared, ranges, dialect=dialect)) for _ in range(2))  # type: ignore[arg-type]

@@ -35,7 +35,10 @@ def agrees(whole: ir.Model, given: np.ndarray, batch: int | None) -> bool:
 
 
 @pytest.mark.parametrize("batch", [None, 3], ids=["a free batch", "a fixed one"])
-@pytest.mark.parametrize("name", zoo_models())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "liteseg-nano-camvid" else pytest.mark.slow) for name in zoo_models()],
+)
 def test_a_shipped_model_gives_each_frame_what_it_gives_it_alone(name: str, batch: int | None) -> None:
     _, prepared = open_prepared(BuildRecipe(model=name, imgsz=(72, 96)))
     whole = attach_head_and_tail(prepared, head="cast", upsample="half")

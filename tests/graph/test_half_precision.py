@@ -35,7 +35,11 @@ def class_map(model: ir.Model, frame: np.ndarray) -> np.ndarray:
     return np.asarray(session.run(None, {"frame": frame})[0])
 
 
-@pytest.fixture(scope="module", params=zoo_models())
+#: The smallest is tested always.
+MODELS = [pytest.param(name, marks=() if name == "liteseg-nano-camvid" else pytest.mark.slow) for name in zoo_models()]
+
+
+@pytest.fixture(scope="module", params=MODELS)
 def shipped(request: pytest.FixtureRequest) -> dict[str, ir.Model]:
     """A shipped model from frames to class maps, in float and quantized as it is for TensorRT."""
     prepared = open_prepared(BuildRecipe(model=request.param))[1]

@@ -163,7 +163,7 @@ def test_each_map_has_the_channels_and_the_size_of_its_stride(name: str, output_
         assert sorted(maps) == strides
 
 
-@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize("output_stride", [8, *(pytest.param(stride, marks=pytest.mark.slow) for stride in (16, 32))])
 @pytest.mark.parametrize("name", list_models())
 def test_every_network_is_made_at_every_output_stride(name: str, output_stride: int) -> None:
     with torch.device("meta"):

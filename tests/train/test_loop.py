@@ -69,8 +69,8 @@ def test_another_seed_gives_other_weights(recipe: TrainRecipe, straight: Path, t
 @pytest.mark.parametrize(
     ("asked", "step"),
     [
-        pytest.param(1, 1, id="within the first epoch"),
-        pytest.param(3, 3, id="before the first validation"),
+        pytest.param(1, 1, marks=pytest.mark.slow, id="within the first epoch"),
+        pytest.param(3, 3, marks=pytest.mark.slow, id="before the first validation"),
         pytest.param(4, 3, id="after the first validation"),
         pytest.param(7, 6, id="before the last validation"),
     ],

@@ -21,6 +21,8 @@ from edgeseg.bench.stages import BESIDE
 __all__ = ["html"]
 
 Samples = Mapping[str, npt.NDArray[Any]]
+#: Engines whose latencies are drawn: a colour each.
+SHOWN = 8
 TEMPLATE = Path(__file__).with_name("report.html")
 
 
@@ -89,9 +91,8 @@ def _section(record: Record, samples: Samples) -> Section:
 
 
 def _charts(record: Record, samples: Samples) -> list[Chart]:
-    measured = {
-        engine.name: index for index, engine in enumerate(record.engines) if len(samples.get(f"{index}.latency_ms", ()))
-    }
+    measured = _shown(record, samples)
+    more = "" if len(record.engines) <= SHOWN else f" Of the {SHOWN} fastest engines."
     latencies = {name: np.asarray(samples[f"{index}.latency_ms"], np.float64) for name, index in measured.items()}
     found: list[Chart] = []
     if latencies:
@@ -100,10 +101,10 @@ def _charts(record: Record, samples: Samples) -> list[Chart]:
             for name, index in measured.items()
         }
         told = {
-            "Histogram": ("How often which latency came; the slowest 0.5 % are left out.", histogram(latencies)),
-            "Percentiles": ("The latency that a share of the frames stay below.", percentile_curve(latencies)),
+            "Histogram": (f"How often which latency came; the slowest 0.5 % are left out.{more}", histogram(latencies)),
+            "Percentiles": (f"The latency that a share of the frames stay below.{more}", percentile_curve(latencies)),
             "Over time": (
-                "Latency during the run; of frames that lie close, the median.",
+                f"Latency during the run; of frames that lie close, the median.{more}",
                 time_series("Latency over time", "ms", over_time),
             ),
         }
@@ -124,6 +125,17 @@ def _charts(record: Record, samples: Samples) -> list[Chart]:
         words = "Time of a fixed kernel that ran between the frames: it tells how fast the machine was."
         found.append(Chart("Reference", words, time_series("Reference kernel", "ms", series)))
     return found
+
+
+def _shown(record: Record, samples: Samples) -> dict[str, int]:
+    """Indices by name of the engines that have samples; of many, the fastest, in their order."""
+    medians = {
+        index: float(np.median(samples[f"{index}.latency_ms"]))
+        for index in range(len(record.engines))
+        if len(samples.get(f"{index}.latency_ms", ()))
+    }
+    fastest = sorted(sorted(medians, key=lambda index: medians[index])[:SHOWN])
+    return {record.engines[index].name: index for index in fastest}
 
 
 def _rooflines(record: Record, samples: Samples) -> list[Chart]:

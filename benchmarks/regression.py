@@ -1,0 +1,160 @@
+"""Whether `edgeseg report --diff` finds a slowdown on a noisy machine, and stays silent where there is none.
+
+One engine is measured again and again while another process disturbs the machine, and each record is compared with each
+other one. Then the same engine is made slower by a tenth, by work after each frame, and compared in both ways that
+`--diff` knows: with each record of the engine as it is, and in turns with it.
+
+    python benchmarks/regression.py ENGINE -o benchmarks/records/FOLDER/regression.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import multiprocessing
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from edgeseg.backends import Engine, Session
+from edgeseg.bench import Benchmark, Settings, run_benchmark, runner
+from edgeseg.bench.diff import Difference, Measured, differ
+from edgeseg.build.store import find_engine
+from edgeseg.cli.report import progress
+from edgeseg.device import Device, describe_device
+from edgeseg.files import write_bytes
+
+SLOWED = "slowed"
+#: Seconds that the disturbing process works, and rests, at most.
+WORKS_S, RESTS_S = 3.0, 6.0
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found.
+
+    Attributes:
+        slowdown: What the engine was made slower by, as a share.
+        repeats: Each record of the engine as it is, compared with each later one.
+        planted: Each record of it compared with each of the slowed one.
+        in_turns: The engine and itself, and the engine and the slowed one, measured in turns.
+    """
+
+    schema: Literal["edgeseg.regression/1"] = "edgeseg.regression/1"
+    device: Device
+    engine: str
+    seconds: float
+    slowdown: float
+    repeats: tuple[Difference, ...]
+    planted: tuple[Difference, ...]
+    in_turns: tuple[Difference, ...]
+
+
+def disturb() -> None:
+    """Work and rest for random times, for ever."""
+    chance = random.Random(0)
+    while True:
+        until = time.monotonic() + chance.uniform(0, WORKS_S)
+        while time.monotonic() < until:
+            pass
+        time.sleep(chance.uniform(0, RESTS_S))
+
+
+@contextmanager
+def disturbed() -> Iterator[None]:
+    """Another process works now and then."""
+    process = multiprocessing.get_context("spawn").Process(target=disturb, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def slowed(load: Callable[..., Session], share: float) -> Callable[..., Session]:
+    """`load_session` whose sessions of the model `SLOWED` take longer by a share of the engine's own time."""
+
+    def load_slowed(engine: Engine, **options: Any) -> Session:
+        session = load(engine, **options)
+        if engine.card.model == SLOWED:
+            finish = session._finish
+
+            def later(slot: int) -> dict[str, float]:
+                times = finish(slot)
+                until = time.perf_counter() + share * sum(times.values()) / 1e3
+                while time.perf_counter() < until:
+                    pass
+                return times
+
+            session._finish = later  # type: ignore[method-assign]
+        return session
+
+    return load_slowed
+
+
+def measure(engines: Mapping[str, Engine], seconds: float) -> Benchmark:
+    """One benchmark of so many seconds an engine."""
+    return run_benchmark(engines, Settings(duration_s=seconds, iterations=1))
+
+
+def compare(old: Benchmark, new: Benchmark) -> Difference:
+    """The first engine of one record and the last of another, which may be the same."""
+    return differ(Measured(old.record, 0, old.samples), Measured(new.record, len(new.record.engines) - 1, new.samples))
+
+
+def measure_all(engine: Engine, repeats: int, seconds: float, slowdown: float) -> Result:
+    """All that a `Result` holds."""
+    slow = Engine(engine.path, msgspec.structs.replace(engine.card, model=SLOWED))
+    runner.load_session = slowed(runner.load_session, slowdown)
+    plain, slower, turns = [], [], []
+    with disturbed(), progress("Measuring") as update:
+        for number in range(repeats):
+            update(number / repeats, f"repeat {number + 1} of {repeats}")
+            plain.append(measure({"engine": engine}, seconds))
+            slower.append(measure({SLOWED: slow}, seconds))
+            turns += [
+                measure({"engine": engine, other: one}, seconds) for other, one in (("itself", engine), (SLOWED, slow))
+            ]
+    return Result(
+        device=describe_device(),
+        engine=engine.path.name,
+        seconds=seconds,
+        slowdown=slowdown,
+        repeats=tuple(compare(old, new) for old, new in itertools.combinations(plain, 2)),
+        planted=tuple(compare(old, new) for old, new in itertools.product(plain, slower)),
+        in_turns=tuple(compare(one, one) for one in turns),
+    )
+
+
+def verdicts(found: tuple[Difference, ...], wanted: str) -> str:
+    """How many have the verdict that is wanted, and how far their ratios lie apart."""
+    right = sum(one.verdict == wanted for one in found)
+    low, high = min(one.ratio for one in found), max(one.ratio for one in found)
+    return f"{right} of {len(found)} {wanted}, ratios {low:.3f} to {high:.3f}"
+
+
+def main() -> None:
+    """Measure, print, and keep the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engine", nargs="?", help="Path or name; the last built by default.")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--duration", type=float, default=20.0, help="Seconds of each measurement.")
+    parser.add_argument("--slowdown", type=float, default=0.1)
+    asked = parser.parse_args()
+    result = measure_all(find_engine(asked.engine), asked.repeats, asked.duration, asked.slowdown)
+    write_bytes(asked.out, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    itself, planted = (tuple(one for one in result.in_turns if (one.new == SLOWED) is slow) for slow in (False, True))
+    print(f"repeats:              {verdicts(result.repeats, 'no difference')}")
+    print(f"slower by {result.slowdown:.0%}:        {verdicts(result.planted, 'slower')}")
+    print(f"itself, in turns:     {verdicts(itself, 'no difference')}")
+    print(f"slower by {result.slowdown:.0%}, turns: {verdicts(planted, 'slower')}")
+
+
+if __name__ == "__main__":
+    main()
