@@ -65,7 +65,11 @@ __all__ = ["bench"]
 @click.option("--upsample", type=UPSAMPLE, default="half", show_default=True, help="Where an ENGINE is a graph.")
 @click.option("--batch", type=click.IntRange(1), help="Frames at once.  [default: what each engine was built for]")
 @click.option("--gpu-resize", is_flag=True, help="TensorRT: the camera's frame is resized on the GPU.")
-@click.option("--roofline/--no-roofline", default=True, help="Compare with what this machine can do, layer by layer.")
+@click.option(
+    "--roofline/--no-roofline",
+    default=True,
+    help="Compare with what this machine can do, layer by layer; not with --matrix.",
+)
 @matrix_options
 @native_options
 @json_option

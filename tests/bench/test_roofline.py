@@ -44,6 +44,7 @@ ROUND = Ceilings(
     threads=1,
     macs_per_s={"fp32": 1e9, "int8": 2e9},
     bytes_per_s={1_000: 4e9, 100_000: 8e9, 10_000_000: 1e9},
+    others=0.0,
 )
 
 
@@ -54,9 +55,8 @@ def quick_ceilings() -> None:
         patch.setattr(ceilings_module, "SHAPES", (Shape(3, 16, (16, 16), 2),))
         patch.setattr(ceilings_module, "LARGER", 1)
         patch.setattr(ceilings_module, "PATIENCE_S", 0.02)
-        ceilings_module._best_rate.cache_clear()
+        patch.setattr(ceilings_module, "_MEASURED", {})
         yield
-    ceilings_module._best_rate.cache_clear()
 
 
 def engine_of(folder: Path, name: str, dialect: str) -> Engine:
@@ -222,11 +222,21 @@ def test_the_chart_has_one_point_for_each_layer_that_multiplies(done: Benchmark)
         assert {colour for colour, *_ in points} == ({"0", "1"} if index == 0 else {"1"}), "INT8 and float"
 
 
-def test_layers_above_their_ceiling_are_told(done: Benchmark) -> None:
+@pytest.mark.parametrize(
+    ("above", "others", "said"),
+    [
+        pytest.param(0, 0.1, "", id="nothing is wrong"),
+        pytest.param(3, 0.1, "3 were faster than these ceilings", id="layers beyond their ceilings"),
+        pytest.param(0, 1.5, "kept 1.5 cores busy", id="others were busy"),
+    ],
+)
+def test_what_makes_the_ceilings_doubtful_is_told(done: Benchmark, above: int, others: float, said: str) -> None:
     found = done.record.engines[0].roofline
     assert found is not None
-    assert any("3 were faster" in words for words in sentences(msgspec.structs.replace(found, above=3), ""))
-    assert not any("were faster" in words for words in sentences(msgspec.structs.replace(found, above=0), ""))
+    ceilings = msgspec.structs.replace(found.ceilings, others=others)
+    words = " ".join(sentences(msgspec.structs.replace(found, above=above, ceilings=ceilings), ""))
+    assert said in words
+    assert ("were faster" in words, "cores busy" in words) == (above > 0, others > 1)
 
 
 @pytest.mark.parametrize(

@@ -139,11 +139,14 @@ class _Work:
 
     def _measure(self, cell: Cell, number: int) -> None:
         out = self._round(cell, number).parent
-        command = [sys.executable, "-m", "edgeseg", "bench", str(self._engine(cell)), "-o", str(out), "--no-roofline"]
+        words = ["bench", str(self._engine(cell)), "-o", str(out), "--no-roofline"]
         threads = {"EDGESEG_THREADS": str(cell.threads)} if cell.threads is not None else {}
         try:
             done = subprocess.run(
-                [*command, *options_of(self._settings)], capture_output=True, text=True, env={**os.environ, **threads}
+                [sys.executable, "-m", "edgeseg", *words, *options_of(self._settings)],
+                capture_output=True,
+                text=True,
+                env={**os.environ, **threads},
             )
         except KeyboardInterrupt:
             # The process has had the signal too, and kept what it had.

@@ -22,12 +22,14 @@ class Ceilings(msgspec.Struct, frozen=True, kw_only=True):
         macs_per_s: Multiply-adds a second by precision, of networks that do nothing else.
         bytes_per_s: Bytes read and written a second in a copy, by the bytes that it touches: caches hold few of them,
             and the most are far beyond all caches.
+        others: Cores that other processes kept busy meanwhile; the ceilings are too low where they did.
     """
 
     library: str
     threads: int
     macs_per_s: dict[Precision, float]
     bytes_per_s: dict[int, float]
+    others: float
 
     @property
     def memory(self) -> float:

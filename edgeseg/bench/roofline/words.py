@@ -6,6 +6,8 @@ from edgeseg.bench.roofline.structs import Ceilings, Layer, Roofline
 
 __all__ = ["HEADS", "held_back_rows", "percent", "sentences"]
 
+#: Cores that others may keep busy, as in the record's flags.
+OTHERS = 0.2
 HEADS = ("layer", "operator", "precision", "ms", "ms at the ceiling", "share", "held by", "M multiply-adds", "kB")
 
 
@@ -19,6 +21,10 @@ def sentences(roofline: Roofline | None, note: str) -> list[str]:
         f"and {roofline.bytes / 1e6:.1f} MB.",
         _ceilings(roofline.ceilings),
     ]
+    if roofline.ceilings.others > OTHERS:
+        words.append(
+            f"Other processes kept {roofline.ceilings.others:.1f} cores busy meanwhile, so that these are too low."
+        )
     if roofline.above:
         words.append(
             f"Of its layers {roofline.above} were faster than these ceilings, which were measured while the machine "
