@@ -68,6 +68,9 @@ def explain(front: Front, pick: FrontPoint) -> str:
         f"{pick.name} is the most accurate of the {keeping} engines that keep {front.budget_ms:.1f} ms "
         f"({front.budget.fps:g} FPS), of {len(front.points)} measured: {figure(front, pick.accuracy)}."
     )
+    built = next((one for one in front.attempts if one.design == pick.name and not one.failure), None)
+    if built is not None and built.p90_ms is not None:
+        told += f" Built with its gate as {built.built}, it takes {built.p90_ms:.1f} ms."
     failed = [one for one in front.attempts if one.failure]
     if failed:
         told += " More accurate ones were built and did not do: " + "; ".join(

@@ -98,8 +98,8 @@ class Contest:
         """What was measured so far."""
         slowest, fastest = max(self._reference_ms, default=1.0), min(self._reference_ms, default=1.0)
         drift = (
-            f"This machine was not equally busy: a fixed kernel took up to {slowest / fastest:.1f} times as long beside "
-            "some engines as beside others."
+            f"This machine was not equally busy: a fixed kernel took up to {slowest / fastest:.1f} times as long "
+            "beside some engines as beside others."
         )
         return msgspec.structs.replace(
             self.head,

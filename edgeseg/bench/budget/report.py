@@ -125,10 +125,17 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A point that was built with its gate; `failure` says why the next was tried, `p90_ms` is that of what it became."""
+    """A point that was built with its gate.
+
+    Attributes:
+        p90_ms: Of what was built; None where nothing was.
+        built: What that is: a library and a precision, since a build keeps float where INT8 does not pay.
+        failure: Why the next was tried.
+    """
 
     design: str
-    p90_ms: float | None
+    p90_ms: float | None = None
+    built: str = ""
     failure: str = ""
 
 
