@@ -20,7 +20,7 @@ from edgeseg.build.svg import (
     tip,
 )
 
-__all__ = ["Limit", "Mark", "draw_scatter", "pareto_front"]
+__all__ = ["Limit", "Mark", "draw_scatter", "front_steps", "pareto_front"]
 
 #: Pixels: of the chart within its axes, left of it for figures, and of a line of a label.
 WIDTH, HEIGHT, FIGURES, LINE = 920, 560, 40, 13
@@ -109,7 +109,7 @@ def draw_scatter(
     x = _Scale(*_range([mark.x for mark in marks] + ([limit.x] if limit else [])), left, left + WIDTH)
     y = _Scale(*_range([mark.y for mark in marks]), top + HEIGHT, top)
     front = pareto_front([(mark.x, mark.y) for mark in marks])
-    steps = _steps([(x(marks[index].x), y(marks[index].y)) for index in front], x.end)
+    steps = front_steps([(x(marks[index].x), y(marks[index].y)) for index in front], x.end)
     others = [mark for index, mark in enumerate(marks) if index not in front]
     ordered = sorted([*(marks[index] for index in front), *others], key=lambda mark: not mark.lines)
     places = [(x(mark.x), y(mark.y)) for mark in ordered]
@@ -175,7 +175,7 @@ def _grid(x: _Scale, y: _Scale, axes: tuple[str, str]) -> Iterator[str]:
     yield text_at(MARGIN, y.end - 12, axes[1], "panel")
 
 
-def _steps(front: Sequence[tuple[float, float]], end: float) -> list[Line]:
+def front_steps(front: Sequence[tuple[float, float]], end: float) -> list[Line]:
     """The border of what the front beats: from each of its points to the right, and up to the next."""
     lines = []
     for (x1, y1), (x2, y2) in pairwise(front):

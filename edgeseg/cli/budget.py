@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,28 +80,18 @@ def build_for_budget(
 def _tell(front: Front, picture: Path) -> None:
     """The front as a table, what was left out, and what the user should know."""
     figure = "agreement, %" if front.accuracy.kind == "agreement" else "mIoU"
-    columns = (
-        "model",
-        "size",
-        "upsample",
-        "precision",
-        "library",
-        "ms p50",
-        "ms p90",
-        "FPS",
-        figure,
-        "shipped mIoU",
-        "",
-    )
+    columns = ("model", "size", "upsample", "precision", "ms p50", "ms p90", "FPS", figure, "mIoU as shipped", "")
     print_table(
         f"Measured in turns, frames of {front.frame_hw[1]}x{front.frame_hw[0]}; the budget is {front.budget_ms:.1f} ms",
         columns,
         [_cells(one) for one in front.points],
+        whole=("model",),
     )
+    say("Run by " + "; ".join(_library_words(front)) + ".")
     told = {
         "labels": f"mIoU on {front.accuracy.frames} labelled frames of {front.accuracy.source}.",
-        "agreement": f"Agreement is the share of all pixels with the class of {front.accuracy.reference} in float32, on "
-        f"{front.accuracy.frames} frames of {front.accuracy.source}: no mIoU.",
+        "agreement": f"Agreement is the share of all pixels with the class of {front.accuracy.reference} in float32, "
+        f"on {front.accuracy.frames} frames of {front.accuracy.source}: no mIoU.",
         "shipped": "mIoU is what the models' cards tell of their own size; it was not measured here.",
     }
     say(told[front.accuracy.kind])
@@ -113,6 +104,14 @@ def _tell(front: Front, picture: Path) -> None:
     for warning in front.warnings:
         say(f"warning: {warning}")
     say(f"The front as a picture: {picture}")
+
+
+def _library_words(front: Front) -> Iterator[str]:
+    """For each precision the library that runs it, and what the others took on the cheapest network."""
+    for picked in (row for row in front.libraries if row.picked):
+        others = [row for row in front.libraries if row.precision == picked.precision and not row.picked]
+        told = "".join(f", {row.backend} {row.dialect} {row.p50_ms:.1f}" for row in others)
+        yield f"{picked.backend} {picked.dialect} for {picked.precision} ({picked.p50_ms:.1f} ms{told})"
 
 
 def _listed(names: list[str], most: int = 4) -> str:
@@ -129,7 +128,6 @@ def _cells(one: FrontPoint) -> tuple[str, ...]:
         "{}x{}".format(*one.size_hw),
         one.upsample,
         one.precision,
-        f"{one.backend} {one.dialect}",
         f"{one.p50_ms:.2f}",
         f"{one.p90_ms:.2f}",
         f"{1e3 / one.p90_ms:.1f}",

@@ -53,8 +53,8 @@ Examples:
     "--fps",
     type=click.FloatRange(0, min_open=True),
     metavar="N",
-    help="Search models, sizes, --upsample and precisions for the most accurate engine of which 90 % of the frames take "
-    "at most 1/N s here; what is given besides is not searched.",
+    help="Search models, sizes, --upsample and precisions for the most accurate engine that needs at most 1/N s for "
+    "90 % of the frames here; what is given besides is not searched.",
 )
 @click.option("--min-miou", type=share, metavar="SHARE", help="With --fps: least mIoU, as in 0.6; best with --data.")
 @click.option("--even-if-slower", is_flag=True, help="Keep INT8 though a float engine is as fast here.")

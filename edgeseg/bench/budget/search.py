@@ -171,7 +171,7 @@ class _Finals:
         return Attempt(design=pick.name, p90_ms=p90, built=built, failure=self._failure(report, p90)), report
 
     def _p90_ms(self, report: BuildReport) -> float | None:
-        """Of an engine by itself; where that is beyond the budget, the better of twice, since a machine has its moods."""
+        """Of an engine by itself; where that is beyond the budget, the better of two runs."""
         engine = find_engine(report.engine)
         found = []
         with load_session(engine) as session:

@@ -16,7 +16,7 @@ from edgeseg.build.report import Gate
 from edgeseg.card import Card, Precision, Upsample, tail_size
 from edgeseg.errors import UsageError
 
-__all__ = ["Network", "designs", "is_dearer", "shipped_miou", "sizes_about"]
+__all__ = ["Network", "check_cards", "designs", "is_dearer", "shipped_miou", "sizes_about"]
 
 #: Of the sides of a model's own size.
 SCALES = (1 / 2, 2 / 3, 5 / 6, 1.0, 4 / 3)
@@ -25,6 +25,8 @@ SCALES = (1 / 2, 2 / 3, 5 / 6, 1.0, 4 / 3)
 GRANULE, LEAST_SIDE = 8, 32
 #: The cheapest first.
 TAILS: tuple[Upsample, ...] = ("none", "half", "full")
+#: Precisions whose mIoU cards tell.
+TOLD: tuple[Precision, ...] = ("fp32", "int8")
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,6 @@ def designs(
         libraries: What each precision is run by.
         budget: Says what is fixed.
         recipe: Has the values of that.
-
-    Raises:
-        UsageError: No card tells an mIoU of what is asked for.
     """
     found = [
         Design(
@@ -102,12 +101,7 @@ def designs(
     ]
     if budget.min_miou is not None and not recipe.data:
         cards = {network.model: network.card for network in networks}
-        found = [one for one in found if shipped_miou(cards[one.model], one) is not None]
-        if not found:
-            raise UsageError(
-                "--min-miou can't be judged: mIoU of these sizes, tails and precisions was never measured.",
-                hint="Give labelled frames: --data DIR. Without them it is known of shipped models at their own size.",
-            )
+        found = [one for one in found if _told(cards[one.model], one.size_hw, one.upsample, one.precision) is not None]
     return sorted(found, key=lambda one: (one.macs, one.model, one.precision, TAILS.index(one.upsample)))
 
 
@@ -146,11 +140,34 @@ def not_worth(design: Design, dropped: Sequence[NotMeasured]) -> str:
     return f"{slower.name} computes less, and took {slower.least_ms:.1f} ms at best"
 
 
+def check_cards(networks: Sequence[Network], budget: Budget, recipe: BuildRecipe) -> None:
+    """Refuse to ask for an mIoU that is neither measured nor told.
+
+    Raises:
+        UsageError: There are no labels, and no card tells it of a size, tail and precision that is searched.
+    """
+    if budget.min_miou is None or recipe.data:
+        return
+    precisions = (recipe.precision,) if "precision" in budget.fixed else TOLD
+    for network in networks:
+        for size in _sizes(network, budget):
+            for tail in _tails(network, budget, recipe):
+                if any(_told(network.card, size, tail, precision) is not None for precision in precisions):
+                    return
+    raise UsageError(
+        "--min-miou can't be judged: mIoU of these sizes, tails and precisions was never measured.",
+        hint="Give labelled frames: --data DIR. Without them it is known of shipped models at their own size.",
+    )
+
+
 def shipped_miou(card: Card, design: Design) -> float | None:
     """mIoU of a design by its model's card, 0 to 1; None where that tells of another size, tail or precision."""
+    return _told(card, design.size_hw, design.upsample, design.precision)
+
+
+def _told(card: Card, size_hw: tuple[int, int], upsample: Upsample, precision: Precision) -> float | None:
     release: dict[str, Any] = card.measured.get("release", {})
-    told = (tuple(release.get("size_hw", ())), release.get("upsample"))
-    if not release or told != (design.size_hw, design.upsample):
+    if not release or (tuple(release["size_hw"]), release["upsample"]) != (size_hw, upsample):
         return None
     gate = msgspec.convert(release["gate"], Gate)
-    return {"fp32": gate.float_miou, "int8": gate.miou}.get(design.precision)
+    return {"fp32": gate.float_miou, "int8": gate.miou}.get(precision)
