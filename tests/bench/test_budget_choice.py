@@ -14,7 +14,16 @@ from edgeseg.bench.budget import Budget, Front
 from edgeseg.bench.budget.choice import explain, most_accurate, possible_fps, ranked
 from edgeseg.bench.budget.refusal import command, none_holds, too_inaccurate, too_slow
 from edgeseg.bench.budget.report import Accuracy, Attempt, Design, FrontPoint, NotMeasured
-from edgeseg.bench.budget.space import Network, designs, is_dearer, not_worth, shipped_miou, sizes_about
+from edgeseg.bench.budget.space import (
+    Network,
+    check_cards,
+    designs,
+    is_dearer,
+    not_near,
+    not_worth,
+    shipped_miou,
+    sizes_about,
+)
 from edgeseg.build.candidates import Candidate
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Card
@@ -201,9 +210,26 @@ def test_without_labels_an_miou_is_asked_of_what_cards_tell() -> None:
     assert {(one.model, one.size_hw, one.upsample) for one in found} == {("net", (96, 128), "half")}
     card: Card = network(measured={"release": RELEASE}).card
     assert {one.precision: shipped_miou(card, one) for one in found} == {"fp32": 0.7, "int8": 0.6}
+
+
+UNTOLD = [
+    pytest.param({}, {}, id="no card tells anything"),
+    pytest.param({"imgsz"}, {"size_hw": (72, 96)}, id="of another size"),
+    pytest.param({"upsample"}, {}, id="of another tail"),
+    pytest.param({"precision"}, {}, id="of another precision"),
+]
+
+
+@pytest.mark.parametrize(("fixed", "card"), UNTOLD)
+def test_an_miou_that_no_card_tells_needs_labels(fixed: Any, card: dict[str, Any]) -> None:
+    budget = Budget(fps=1, min_miou=0.5, fixed=frozenset(fixed))
+    recipe = BuildRecipe(upsample="full" if "upsample" in fixed else "half", precision="bf16")
+    known = network(measured={"release": RELEASE} if fixed else {}, **card)
     with pytest.raises(UsageError, match="never measured") as caught:
-        searched(Budget(fps=1, min_miou=0.5))
+        check_cards([known], budget, recipe)
     assert "--data" in caught.value.hint
+    check_cards([known], budget, msgspec.structs.replace(recipe, data="street"))
+    check_cards([network(measured={"release": RELEASE})], Budget(fps=1, min_miou=0.5), BuildRecipe())
 
 
 def left(**fields: Any) -> NotMeasured:
@@ -226,3 +252,9 @@ def test_what_computes_more_than_a_hopeless_one_is_not_built(fields: dict[str, A
     assert is_dearer(left(**fields), left()) is expected
     assert bool(not_worth(left(**fields), [left()])) is expected
     assert not not_worth(left(**fields), [left(least_ms=None)]), "that was no matter of time"
+
+
+def test_another_tail_is_tried_near_the_front_alone() -> None:
+    good, far = point("good", 10, 0.70), point("far", 12, 0.60)
+    for model, told in (("good", ""), ("far", "with --upsample half it is 10.0 points below the front"), ("new", "")):
+        assert not_near(point(model, 0, 0, upsample="full"), [good, far]) == told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -15,14 +15,16 @@ from edgeseg.bench.budget.choice import ranked
 from edgeseg.bench.budget.libraries import choose_libraries
 from edgeseg.bench.budget.race import race, scout, times_ms
 from edgeseg.bench.budget.report import Budget, Design, Front, FrontPoint, NotMeasured
-from edgeseg.bench.budget.space import designs, not_worth
+from edgeseg.bench.budget.space import check_cards, designs, not_near, not_worth
 from edgeseg.bench.budget.workshop import Workshop
-from edgeseg.bench.budget.yardstick import Yardstick, open_yardstick
+from edgeseg.bench.budget.yardstick import Yardstick, check_sources, open_yardstick
+from edgeseg.bench.figures import flags
 from edgeseg.bench.lane import Lane
 from edgeseg.bench.statistics import percentile
 from edgeseg.build.candidates import Candidate, find_backends
 from edgeseg.card import Precision
 from edgeseg.catalog import zoo_models
+from edgeseg.device.conditions import Watch, throttle_counts
 from edgeseg.device.cpu import inference_device
 from edgeseg.device.cuda import CudaError
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError
@@ -35,10 +37,8 @@ OnProgress = Callable[[float, str], None]
 HOPELESS = 1.3
 #: Engines that are open at once, and take turns.
 TOGETHER = 6
-#: Times of the fixed kernel that differ by more tell that the machine was not equally busy.
-DRIFT = 1.2
-#: Shares of the whole: until all is opened, and of a design until it is built.
-OPENED, BUILT = 0.1, 0.5
+#: Share of the whole until all is opened.
+OPENED = 0.1
 #: Designs beyond the budget that are tried for the accuracy that is asked for.
 BEYOND = 6
 REFUSED = (ModelFileError, EngineMismatch, UsageError, CudaError)
@@ -56,6 +56,7 @@ class Contest:
         head: The front before anything was measured.
         on_progress: Told the share done, 0 to 1, and what is under way.
         on_front: Given the front each time that it has grown.
+        watch, throttled: The machine while it is measured, and its counters before.
     """
 
     budget: Budget
@@ -65,9 +66,10 @@ class Contest:
     head: Front
     on_progress: OnProgress
     on_front: Callable[[Front], object]
+    watch: Watch = field(default_factory=Watch)
+    throttled: Mapping[str, int] = field(default_factory=throttle_counts)
     _points: list[FrontPoint] = field(default_factory=list)
     _left: list[NotMeasured] = field(default_factory=list)
-    _reference_ms: list[float] = field(default_factory=list)
 
     def measure(self) -> Front:
         """The whole front, with one point at least, be it far beyond the budget.
@@ -75,37 +77,24 @@ class Contest:
         Raises:
             ModelFileError: No engine could be built and timed.
         """
+        usual = self.workshop.recipe.upsample
         todo = designs(self.yardstick.networks, self.libraries, self.budget, self.workshop.recipe)
-        group: list[Design] = []
-        with ExitStack() as stack:
-            lanes: list[Lane] = []
-            for number, design in enumerate(todo):
-                share = OPENED + (1 - OPENED) * number / len(todo)
-                lane = self._admit(design, stack, share, f"{number + 1} of {len(todo)}")
-                if lane is not None:
-                    group, lanes = [*group, design], [*lanes, lane]
-                if len(lanes) == TOGETHER:
-                    self._measure(group, lanes, share)
-                    stack.close()
-                    group, lanes = [], []
-            if lanes:
-                self._measure(group, lanes, 1.0)
-        if not self._points:
-            self._measure_fastest()
+        first = [one for one in todo if one.upsample == usual]
+        with self.watch:
+            self._measure_each(first, 0, len(todo))
+            self._measure_each([one for one in todo if one.upsample != usual], len(first), len(todo))
+            if not self._points:
+                self._measure_fastest()
         return self.front(complete=True)
 
     def front(self, *, complete: bool = False) -> Front:
         """What was measured so far."""
-        slowest, fastest = max(self._reference_ms, default=1.0), min(self._reference_ms, default=1.0)
-        drift = (
-            f"This machine was not equally busy: a fixed kernel took up to {slowest / fastest:.1f} times as long "
-            "beside some engines as beside others."
-        )
+        doubtful = flags(self.watch.moments, self.throttled, throttle_counts())
         return msgspec.structs.replace(
             self.head,
             points=ranked(self._points, self.budget.ms),
             not_measured=tuple(self._left),
-            warnings=(*self.head.warnings, *((drift,) if slowest > DRIFT * fastest else ())),
+            warnings=(*self.head.warnings, *doubtful),
             complete=complete,
         )
 
@@ -119,9 +108,25 @@ class Contest:
             if found is not None and found.accuracy >= least:
                 return
 
+    def _measure_each(self, todo: Sequence[Design], before: int, of: int) -> None:
+        """Measure designs, a few at a time; `before` were seen already, `of` all."""
+        group: dict[Design, Lane] = {}
+        with ExitStack() as stack:
+            for number, design in enumerate(todo, before):
+                share = OPENED + (1 - OPENED) * number / of
+                lane = self._admit(design, stack, share, f"{number + 1} of {of}")
+                if lane is not None:
+                    group[design] = lane
+                if len(group) == TOGETHER:
+                    self._measure(group, share)
+                    stack.close()
+                    group = {}
+            if group:
+                self._measure(group, OPENED + (1 - OPENED) * (before + len(todo)) / of)
+
     def _admit(self, design: Design, stack: ExitStack, share: float, which: str) -> Lane | None:
         """Build and open an engine; None, and a row that says why, where it need not or can't be measured."""
-        if reason := not_worth(design, self._left):
+        if reason := not_worth(design, self._left) or not_near(design, self._points):
             self._leave(design, reason)
             return None
         self.on_progress(share, f"build {design.name}, {which}")
@@ -149,14 +154,13 @@ class Contest:
         finally:
             shutil.rmtree(built.engine.path.parent, ignore_errors=True)
 
-    def _measure(self, group: list[Design], lanes: list[Lane], share: float) -> None:
+    def _measure(self, group: Mapping[Design, Lane], share: float) -> None:
         """Time engines in turns, and score them."""
-        note = "time one engine" if len(lanes) == 1 else f"time {len(lanes)} engines in turns"
-        frames = self.yardstick.timed
-        self._reference_ms.append(race(lanes, frames, on_round=lambda _: self.on_progress(share, note)))
+        note = "time one engine" if len(group) == 1 else f"time {len(group)} engines in turns"
+        race(list(group.values()), self.yardstick.timed, on_round=lambda _: self.on_progress(share, note))
         first = not self._points
         matrices = []
-        for design, lane in zip(group, lanes, strict=True):
+        for design, lane in group.items():
             if lane.failed:
                 self._leave(design, lane.failed)
                 continue
@@ -164,7 +168,7 @@ class Contest:
             matrices.append(self.yardstick.score(lane.session))
             self._points.append(self._point(design, lane, self.yardstick.accuracy(matrices[-1], design)))
         if first and matrices and self.yardstick.facts.kind == "labels":
-            labels_fit(max(matrices, key=lambda one: one.miou()), lanes[0].session.card.classes)
+            labels_fit(max(matrices, key=lambda one: one.miou()), self.yardstick.networks[0].card.classes)
         self.on_front(self.front())
 
     def _point(self, design: Design, lane: Lane, accuracy: float) -> FrontPoint:
@@ -201,7 +205,7 @@ class Contest:
             except REFUSED:
                 return None
             self._left.remove(left)
-            self._measure([design], [lane], 1.0)
+            self._measure({design: lane}, 1.0)
         return self._points[-1] if len(self._points) > before else None
 
 
@@ -223,6 +227,8 @@ def open_contest(
     on_progress(0.0, "read the models")
     models = [recipe.model] if "model" in budget.fixed else list(zoo_models())
     networks = tuple(workshop.network(model) for model in models)
+    check_cards(networks, budget, recipe)
+    check_sources(recipe, networks[0].card)
     backends = find_backends(recipe)
     libraries = choose_libraries(
         workshop, networks, backends, budget, lambda share, note: on_progress(0.02 + 0.05 * share, note)

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.bench.lane import Lane
-from edgeseg.bench.reference import Reference
 from edgeseg.bench.stages import LATENCY
 from edgeseg.bench.statistics import least_samples
 
@@ -22,8 +21,6 @@ ROUNDS = least_samples(90)
 CONFIRMED = 2 * ROUNDS
 #: Frames by which an engine that is far too slow is known, and those before that do not count.
 SCOUTED, WARM_UP = 10, 3
-#: Rounds between two runs of the reference kernel.
-REFERRED = 10
 
 
 def scout(lane: Lane, frames: Sequence[UInt8]) -> float:
@@ -38,16 +35,9 @@ def race(
     *,
     rounds: int = ROUNDS,
     on_round: Callable[[float], None] = lambda _: None,
-) -> float:
-    """One frame for each engine in turn, until each has had `rounds`; one that fails is out.
-
-    Returns:
-        The median of a fixed kernel that ran between them, milliseconds: how fast the machine was.
-    """
-    reference, referred = Reference(), []
+) -> None:
+    """One frame for each engine in turn, until each has had `rounds`; one that fails is out."""
     for number in range(rounds):
-        if number % REFERRED == 0:
-            referred.append(reference.run())
         begin = number % len(lanes)
         for lane in (*lanes[begin:], *lanes[:begin]):
             if lane.failed:
@@ -56,7 +46,6 @@ def race(
                 begun = time.perf_counter_ns()
                 lane.note(begun, lane.path.run(frames[number % len(frames)]))
         on_round((number + 1) / rounds)
-    return float(np.median(referred)) / 1e6
 
 
 def times_ms(lane: Lane) -> npt.NDArray[np.float64]:

@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from edgeseg.bench.budget.report import Budget, Design, NotMeasured
+from edgeseg.bench.budget.report import Budget, Design, FrontPoint, NotMeasured
 from edgeseg.build.candidates import Candidate
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.build.report import Gate
 from edgeseg.card import Card, Precision, Upsample, tail_size
 from edgeseg.errors import UsageError
 
-__all__ = ["Network", "check_cards", "designs", "is_dearer", "shipped_miou", "sizes_about"]
+__all__ = ["Network", "check_cards", "designs", "is_dearer", "not_near", "not_worth", "shipped_miou", "sizes_about"]
 
 #: Of the sides of a model's own size.
 SCALES = (1 / 2, 2 / 3, 5 / 6, 1.0, 4 / 3)
@@ -27,6 +27,9 @@ GRANULE, LEAST_SIDE = 8, 32
 TAILS: tuple[Upsample, ...] = ("none", "half", "full")
 #: Precisions whose mIoU cards tell.
 TOLD: tuple[Precision, ...] = ("fp32", "int8")
+#: Below the front by more than this share, another tail brings no engine onto it. (With the shipped models, full and
+#: half are 0.2 points of mIoU apart.)
+NEAR = 0.02
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,21 @@ def check_cards(networks: Sequence[Network], budget: Budget, recipe: BuildRecipe
         "--min-miou can't be judged: mIoU of these sizes, tails and precisions was never measured.",
         hint="Give labelled frames: --data DIR. Without them it is known of shipped models at their own size.",
     )
+
+
+def not_near(design: Design, points: Sequence[FrontPoint]) -> str:
+    """Why a tail need not be tried: with another one, the same engine was measured, and is far below the front."""
+    sibling = next((one for one in points if _but_tail(one) == _but_tail(design)), None)
+    if sibling is None:
+        return ""
+    best = max(one.accuracy for one in points if one.p90_ms <= sibling.p90_ms)
+    if best - sibling.accuracy <= NEAR:
+        return ""
+    return f"with --upsample {sibling.upsample} it is {100 * (best - sibling.accuracy):.1f} points below the front"
+
+
+def _but_tail(design: Design) -> tuple[object, ...]:
+    return design.model, design.size_hw, design.precision
 
 
 def shipped_miou(card: Card, design: Design) -> float | None:

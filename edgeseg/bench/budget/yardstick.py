@@ -19,11 +19,14 @@ from edgeseg.build.calibration import Calibration
 from edgeseg.build.candidates import Candidate
 from edgeseg.build.gate import GateFrames, gate_frames
 from edgeseg.build.recipe import BuildRecipe
+from edgeseg.card import Card
+from edgeseg.data.calibration import open_frames
+from edgeseg.data.labelled import open_validation
 from edgeseg.data.uri import demo_video
 from edgeseg.errors import MissingDependency
 from edgeseg.evaluate import ConfusionMatrix, evaluate_session
 
-__all__ = ["Yardstick", "open_yardstick"]
+__all__ = ["Yardstick", "check_sources", "open_yardstick"]
 
 UInt8 = npt.NDArray[np.uint8]
 #: What is judged on where neither frames nor labels are given: the demo video, else a rendered street.
@@ -134,6 +137,18 @@ def open_yardstick(
     told = Accuracy(kind="agreement", frames=len(frames), source=source, reference=best.model)
     answered = _Answered(frames, tuple(_answers(workshop, best, floats, frames)))
     return Yardstick(told, answered, timed, networks, recipe, warnings)
+
+
+def check_sources(recipe: BuildRecipe, card: Card) -> None:
+    """Refuse sources of frames that are none, before anything is measured.
+
+    Raises:
+        UsageError, MissingDependency: As `open_validation` and `open_frames` do.
+    """
+    if recipe.data:
+        open_validation(recipe.data, card.num_classes)
+    for source in filter(None, (recipe.frames, recipe.calib)):
+        open_frames(source, limit=1)
 
 
 def _with_frames(recipe: BuildRecipe) -> tuple[BuildRecipe, tuple[str, ...]]:
