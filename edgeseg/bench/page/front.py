@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from edgeseg.bench.label_layout import RADIUS, Box, Line, place_labels
+from edgeseg.bench.label_layout import RADIUS, Box, Line, leader, place_labels
 from edgeseg.bench.page.axes import BOTTOM, LEFT, RIGHT, TOP, Plane, linear
 from edgeseg.bench.record import EngineRecord, Record
 from edgeseg.bench.scatter_chart import front_steps, pareto_front
@@ -19,10 +20,16 @@ ROOM = 0.12
 
 
 class Judged(NamedTuple):
-    """An engine with a median latency and an mIoU (0 to 1); `place` is its own among the record's engines."""
+    """An engine with a median latency and an mIoU (0 to 1).
+
+    Attributes:
+        place: Its own among the record's engines.
+        lines: Its label.
+    """
 
     place: int
     name: str
+    lines: tuple[str, ...]
     p50_ms: float
     miou: float
 
@@ -44,7 +51,8 @@ def judged_alike(record: Record) -> tuple[list[Judged], int]:
     for index, engine in enumerate(record.engines):
         miou, p50_ms = _miou(engine), _median_ms(engine)
         if frames.get(index) == most and miou is not None and p50_ms is not None:
-            found.append(Judged(index, engine.name, p50_ms, miou))
+            what = f"{engine.size_hw[0]}x{engine.size_hw[1]} {engine.upsample} {engine.precision} {engine.backend}"
+            found.append(Judged(index, engine.name, (shortened(engine.model, LONGEST), what), p50_ms, miou))
     return (found, most) if len(found) > 1 else ([], 0)
 
 
@@ -75,15 +83,19 @@ def accuracy_front(engines: list[Judged]) -> str:
     return plane.svg()
 
 
-def _labels(engines: list[Judged], places: list[tuple[float, float]], bounds: Box, steps: list[Line]) -> list[str]:
-    """Names with room beside their point; the key above the charts tells the others by their colour."""
-    names = [shortened(one.name.rpartition("/")[2], LONGEST) for one in engines]
-    boxes = place_labels(places, [(LETTER * len(name), LINE) for name in names], bounds, steps)
-    return [
-        text_at(box.left, box.bottom - 3, name, "figure")
-        for name, box in zip(names, boxes, strict=True)
-        if box is not None
-    ]
+def _labels(engines: list[Judged], places: list[tuple[float, float]], bounds: Box, steps: list[Line]) -> Iterator[str]:
+    """What each point is, where there is room; the key above the charts tells the others by their colour."""
+    sizes = [(LETTER * max(map(len, one.lines)), LINE * len(one.lines) + 2.0) for one in engines]
+    for one, place, box in zip(engines, places, place_labels(places, sizes, bounds, steps), strict=True):
+        if box is None:
+            continue
+        line = leader(place, box)
+        if line is not None:
+            yield f'<line class="grid" x1="{line.x1:.1f}" y1="{line.y1:.1f}" x2="{line.x2:.1f}" y2="{line.y2:.1f}"/>'
+        right = place[0] > box.left + 0.75 * (box.right - box.left)
+        at, anchor = (box.right, "end") if right else (box.left, "start")
+        for number, text in enumerate(one.lines):
+            yield text_at(at, box.top + LINE * (number + 1) - 2, text, "figure", anchor)
 
 
 def _with_room(values: list[float]) -> tuple[float, float]:
