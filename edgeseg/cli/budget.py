@@ -100,7 +100,7 @@ def _tell(front: Front, picture: Path) -> None:
         say("Far beyond the budget, and dropped after a few frames: " + _listed([one.name for one in far]))
     unbuilt = [one for one in front.not_measured if one.least_ms is None]
     if unbuilt:
-        say(f"Not built, {len(unbuilt)}: " + _listed([f"{one.name} ({one.reason})" for one in unbuilt]))
+        say(f"Not built, {len(unbuilt)}: " + _listed([f"{one.name} ({one.reason})" for one in unbuilt], 1))
     for warning in front.warnings:
         say(f"warning: {warning}")
     say(f"The front as a picture: {picture}")

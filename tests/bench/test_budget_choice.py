@@ -11,7 +11,7 @@ pytest.importorskip("cv2")
 pytest.importorskip("onnx_ir")
 
 from edgeseg.bench.budget import Budget, Front
-from edgeseg.bench.budget.choice import explain, most_accurate, possible_fps, ranked
+from edgeseg.bench.budget.choice import allowed_ms, explain, most_accurate, possible_fps, ranked
 from edgeseg.bench.budget.refusal import command, none_holds, too_inaccurate, too_slow
 from edgeseg.bench.budget.report import Accuracy, Attempt, Design, FrontPoint, NotMeasured
 from edgeseg.bench.budget.space import (
@@ -101,10 +101,18 @@ def test_why_it_was_picked_says_what_more_would_cost() -> None:
         Attempt(design=GOOD.name, p90_ms=18.5, built="openvino int8 u8-asym"),
     )
     told = explain(front(FAST, GOOD, BEST, attempts=attempts), GOOD)
-    assert "most accurate of the 2 engines that keep 20.0 ms (50 FPS), of 3 measured: mIoU 70.00 on 9" in told
+    assert "most accurate that was left of the 2 engines that keep 20.0 ms (50 FPS), of 3 measured: mIoU 70.00" in told
     assert "Built with its gate as openvino int8 u8-asym, it takes 18.5 ms." in told
-    assert "odd: it has mIoU 1.00." in told
+    assert "odd: it has mIoU 1.00." in told and "slower by then" not in told
     assert "The next more accurate, best 32x48 half int8 (80.00), takes 25.0 ms: 40 FPS." in told
+
+
+def test_a_machine_that_became_slower_is_told_and_leaves_room() -> None:
+    slow = Attempt(design=GOOD.name, p90_ms=38.0, built="x", failure="it took 38.0 ms when it was timed again")
+    found = front(FAST, GOOD, attempts=(slow, Attempt(design=FAST.name, p90_ms=19.0, built="x")))
+    assert allowed_ms(front(FAST, GOOD)) == 20.0
+    assert allowed_ms(found) == pytest.approx(10.0), "it took twice as long as before"
+    assert "slower by then: what had taken more than 10.0 ms was not tried" in explain(found, FAST)
 
 
 def test_too_slow_tells_what_is_possible_and_how() -> None:

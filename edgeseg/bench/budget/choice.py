@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from edgeseg.bench.budget.report import Budget, Front, FrontPoint
+from edgeseg.bench.budget.report import Front, FrontPoint
 from edgeseg.bench.scatter_chart import pareto_front
 
-__all__ = ["best_below", "explain", "figure", "most_accurate", "possible_fps", "ranked"]
+__all__ = ["allowed_ms", "explain", "figure", "most_accurate", "possible_fps", "ranked"]
 
 
 def ranked(points: Iterable[FrontPoint], budget_ms: float) -> tuple[FrontPoint, ...]:
@@ -40,11 +40,6 @@ def most_accurate(
     return max(left, key=lambda one: (one.accuracy, -one.p90_ms), default=None)
 
 
-def best_below(points: Sequence[FrontPoint], budget: Budget) -> FrontPoint | None:
-    """The most accurate within the budget, whatever accuracy is asked for."""
-    return most_accurate(points, budget.ms)
-
-
 def possible_fps(p90_ms: float) -> float:
     """Frames per second that such a 90th percentile keeps: a whole number from 10 on, else one decimal."""
     fps = 1e3 / p90_ms
@@ -61,22 +56,29 @@ def figure(front: Front, accuracy: float) -> str:
     return f"{points} % of the pixels as {facts.reference} on {facts.frames} frames"
 
 
+def allowed_ms(front: Front) -> float:
+    """What a point may have taken to be tried: the budget, less by how much slower the machine has since been found."""
+    measured = {one.name: one.p90_ms for one in front.points}
+    beyond = [one for one in front.attempts if one.p90_ms is not None and one.p90_ms > front.budget_ms]
+    slower = max((one.p90_ms / measured[one.design] for one in beyond if one.p90_ms is not None), default=1.0)
+    return front.budget_ms / max(1.0, slower)
+
+
 def explain(front: Front, pick: FrontPoint) -> str:
-    """Why that point: how many kept the budget, and what the next more accurate one would have cost."""
+    """Why that point: how many kept the budget, what became of better ones, and what more accuracy would have cost."""
     keeping = sum(one.keeps for one in front.points)
+    held = next(one for one in front.attempts if one.design == pick.name and not one.failure)
+    failed = [f"{one.design}: {one.failure}" for one in front.attempts if one.failure]
+    left = f"that was left of the {keeping} engines" if failed else f"of the {keeping} engines"
     told = (
-        f"{pick.name} is the most accurate of the {keeping} engines that keep {front.budget_ms:.1f} ms "
-        f"({front.budget.fps:g} FPS), of {len(front.points)} measured: {figure(front, pick.accuracy)}."
+        f"{pick.name} is the most accurate {left} that keep {front.budget_ms:.1f} ms ({front.budget.fps:g} FPS), of "
+        f"{len(front.points)} measured: {figure(front, pick.accuracy)}. Built with its gate as {held.built}, it takes "
+        f"{held.p90_ms or pick.p90_ms:.1f} ms."
     )
-    built = next((one for one in front.attempts if one.design == pick.name and not one.failure), None)
-    if built is not None and built.p90_ms is not None:
-        told += f" Built with its gate as {built.built}, it takes {built.p90_ms:.1f} ms."
-    failed = [one for one in front.attempts if one.failure]
     if failed:
-        told += " More accurate ones were built and did not do: " + "; ".join(
-            f"{one.design}: {one.failure}" for one in failed
-        )
-        told += "."
+        told += f" Better ones were built and did not do: {'; '.join(failed)}."
+    if (allowed := allowed_ms(front)) < front.budget_ms:
+        told += f" The machine had become slower by then: what had taken more than {allowed:.1f} ms was not tried."
     slower = [one for one in front.points if one.accuracy > pick.accuracy and not one.keeps]
     if slower:
         after = min(slower, key=lambda one: one.p90_ms)

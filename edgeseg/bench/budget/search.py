@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edgeseg.bench.budget.chart import front_svg
-from edgeseg.bench.budget.choice import explain, most_accurate
+from edgeseg.bench.budget.choice import allowed_ms, explain, most_accurate
 from edgeseg.bench.budget.contest import Contest, open_contest
 from edgeseg.bench.budget.race import CONFIRMED, race, times_ms
 from edgeseg.bench.budget.refusal import none_holds, too_inaccurate, too_slow
@@ -130,8 +130,9 @@ class _Finals:
                 front = self.contest.front(complete=True)
                 self.ledger.write(front)
             raise too_inaccurate(front, recipe, _cheapest(front))
-        allowed, tried = budget.ms, list[Attempt]()
+        tried: list[Attempt] = []
         while len(tried) < ATTEMPTS:
+            allowed = allowed_ms(front)
             pick = most_accurate(front.points, allowed, budget.min_miou, [one.design for one in tried])
             if pick is None:
                 break
@@ -141,9 +142,6 @@ class _Finals:
             self.ledger.write(front)
             if report is not None and not attempt.failure:
                 return self._keep(report, front, pick)
-            if attempt.p90_ms is not None and attempt.p90_ms > budget.ms:
-                # The machine is slower now by so much, for the others too.
-                allowed = min(allowed, budget.ms * pick.p90_ms / attempt.p90_ms)
         raise none_holds(front, recipe)
 
     def _attempt(self, pick: FrontPoint, number: int) -> tuple[Attempt, BuildReport | None]:
