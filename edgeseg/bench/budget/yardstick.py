@@ -40,8 +40,8 @@ CHOSEN_ON_THE_GATE = (
     "another day tell: edgeseg eval ENGINE --data DIR"
 )
 ON_DEMO = (
-    "Without frames of yours, engines were chosen and gated on the demo video. Give some of your camera: --frames "
-    "SOURCE, or with labels --data DIR"
+    "Without frames of yours, the demo video stands in for them. Give some of your camera: --frames SOURCE, or with "
+    "labels --data DIR"
 )
 ON_RENDERED = (
     "Without frames of yours, engines were chosen on rendered ones, which say little. Give some of your camera: "
