@@ -18,7 +18,7 @@ from edgeseg.bench.statistics import bootstrap_interval, early_stopping, percent
 from edgeseg.device.conditions import Moment, Watch
 from edgeseg.device.state import State
 
-__all__ = ["conditions_of", "energy_of", "engine_record", "flags", "latency_of", "throttling"]
+__all__ = ["changed", "conditions_of", "energy_of", "engine_record", "flags", "latency_of"]
 
 Floats = npt.NDArray[np.float64]
 #: Clocks that move by more, as a share, and cores that others keep busy, make figures doubtful.
@@ -117,19 +117,25 @@ def conditions_of(moments: Sequence[Moment]) -> Conditions:
     )
 
 
-def throttling(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[str, ...]:
-    """Whether the machine was slowed down, by its own counters."""
-    moved = sorted(file for file, count in after.items() if count > before.get(file, count))
-    return (f"The machine was throttled while it was measured: {moved[0]} went up.",) if moved else ()
+def changed(before: State, after: State) -> tuple[str, ...]:
+    """What of the machine's settings was changed meanwhile, a sentence each."""
+    if (before.governor, before.power_mode) == (after.governor, after.power_mode):
+        return ()
+    old, new = (" ".join(filter(None, (one.power_mode, one.governor))) for one in (before, after))
+    return (f"The machine's settings were changed while it was measured: {old} before, {new} after.",)
 
 
-def flags(before: State, moments: Sequence[Moment], after: State) -> tuple[str, ...]:
-    """What makes figures doubtful, a sentence each."""
+def flags(moments: Sequence[Moment], before: Mapping[str, int], after: Mapping[str, int]) -> tuple[str, ...]:
+    """What makes figures doubtful, a sentence each.
+
+    Args:
+        moments: Looks at the machine, under load: before and after it is at rest, and its clocks are others.
+        before, after: What `throttle_counts` told.
+    """
     found = []
-    if (before.governor, before.power_mode) != (after.governor, after.power_mode):
-        old, new = (" ".join(filter(None, (one.power_mode, one.governor))) for one in (before, after))
-        found.append(f"The machine's settings were changed while it was measured: {old} before, {new} after.")
-    # Before and after the machine is at rest: only clocks under load are compared.
+    moved = sorted(file for file, count in after.items() if count > before.get(file, count))
+    if moved:
+        found.append(f"The machine was throttled while it was measured: {moved[0]} went up.")
     for what, values in (
         ("processor", [one.clock_mhz for one in moments]),
         ("GPU", [one.gpu_mhz for one in moments]),

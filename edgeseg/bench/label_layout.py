@@ -41,14 +41,14 @@ def place_labels(
 
     Args:
         points: Pixels.
-        sizes: Width and height of each point's label.
+        sizes: Width and height of the first points' labels; the others have none.
         bounds: That labels stay within.
         lines: That labels keep off where there is room beside them.
     """
     taken = [Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in points]
     leaders: list[Line] = []
     places: list[Box | None] = []
-    for index, (point, size) in enumerate(zip(points, sizes, strict=True)):
+    for index, (point, size) in enumerate(zip(points, sizes, strict=False)):
         others = [box for number, box in enumerate(taken) if number != index]
         place = next(
             (

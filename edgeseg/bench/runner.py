@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgeseg import __version__
 from edgeseg.backends import Engine
-from edgeseg.bench.figures import conditions_of, engine_record, flags, latency_of, throttling
+from edgeseg.bench.figures import changed, conditions_of, engine_record, flags, latency_of
 from edgeseg.bench.frames import TimedFrames
 from edgeseg.bench.lane import Lane
 from edgeseg.bench.record import Environment, Record, Settings
@@ -119,7 +119,7 @@ def run_benchmark(
         reference_ms=float(np.median(reference)),
         reference_interval_ms=told.intervals_ms["50"] or (told.min_ms, told.max_ms),
         conditions=conditions_of(watch.moments),
-        flags=(*throttling(throttled, throttle_counts()), *flags(before, watch.moments, after)),
+        flags=(*changed(before, after), *flags(watch.moments, throttled, throttle_counts())),
     )
     record = Record(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

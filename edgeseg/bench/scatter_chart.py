@@ -20,11 +20,12 @@ from edgeseg.build.svg import (
     tip,
 )
 
-__all__ = ["Mark", "draw_scatter", "pareto_front"]
+__all__ = ["Limit", "Mark", "draw_scatter", "front_steps", "pareto_front"]
 
 #: Pixels: of the chart within its axes, left of it for figures, and of a line of a label.
 WIDTH, HEIGHT, FIGURES, LINE = 920, 560, 40, 13
 COLOURS = "abc"
+FRONT = "Pareto front: nothing is both faster and more accurate"
 MOST_TICKS = 12
 #: Share of the span of the values that stays free beyond them, and the least of a value where there is no span.
 ROOM, LEAST = 0.08, 0.005
@@ -35,10 +36,11 @@ class Mark:
     """One point; of `x` little is better, of `y` much.
 
     Attributes:
-        lines: Its label. Any text will do, here as everywhere.
+        lines: Its label; none for a point without. Any text will do, here as everywhere.
         tip: What shows where the mouse rests on it.
         group: By which it is coloured.
         hollow: A diamond and not a disc.
+        picked: It has a ring around it.
     """
 
     x: float
@@ -47,6 +49,15 @@ class Mark:
     tip: str
     group: str
     hollow: bool
+    picked: bool = False
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A line across the chart at a value of x, and what it says."""
+
+    x: float
+    text: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,13 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def draw_scatter(
-    title: str, notes: Sequence[str], marks: Sequence[Mark], *, axes: tuple[str, str], kinds: tuple[str, str]
+    title: str,
+    notes: Sequence[str],
+    marks: Sequence[Mark],
+    *,
+    axes: tuple[str, str],
+    kinds: tuple[str, str],
+    limit: Limit | None = None,
 ) -> str:
     """A whole SVG file. Labels of the front are placed first; one without room is left out, and is its point's tip.
 
@@ -85,20 +102,27 @@ def draw_scatter(
         marks: At least one.
         axes: What stands at the axes, x and y.
         kinds: What discs are, and what diamonds are.
+        limit: Within the chart, whatever the marks are.
     """
     body, end, written = heading(title, notes)
     top, left = end + 70, MARGIN + FIGURES
-    x = _Scale(*_range([mark.x for mark in marks]), left, left + WIDTH)
+    x = _Scale(*_range([mark.x for mark in marks] + ([limit.x] if limit else [])), left, left + WIDTH)
     y = _Scale(*_range([mark.y for mark in marks]), top + HEIGHT, top)
     front = pareto_front([(mark.x, mark.y) for mark in marks])
-    ordered = [marks[index] for index in front] + [mark for index, mark in enumerate(marks) if index not in front]
+    steps = front_steps([(x(marks[index].x), y(marks[index].y)) for index in front], x.end)
+    others = [mark for index, mark in enumerate(marks) if index not in front]
+    ordered = sorted([*(marks[index] for index in front), *others], key=lambda mark: not mark.lines)
     places = [(x(mark.x), y(mark.y)) for mark in ordered]
-    steps = _steps(places[: len(front)], x.end)
+    limits = [Line(x(limit.x), y.end, x(limit.x), y.start)] if limit else []
     colours = {group: COLOURS[index % len(COLOURS)] for index, group in enumerate(sorted({m.group for m in marks}))}
     body += _legend(colours, kinds, MARGIN, end + 24)
+    body += _meanings(MARGIN, end + 42, picked=any(mark.picked for mark in marks))
     body += _grid(x, y, axes)
     body.append(_path(steps))
-    body += _labels(ordered, places, Box(left, top, x.end, y.start), steps)
+    if limit:
+        body += _limit(limits[0], limit.text)
+    body += _labels([mark for mark in ordered if mark.lines], places, Box(left, top, x.end, y.start), [*limits, *steps])
+    body += [_ring(at) for mark, at in zip(ordered, places, strict=True) if mark.picked]
     body += [_mark(at, colours[mark.group], mark.hollow, mark.tip) for mark, at in zip(ordered, places, strict=True)]
     return document(title, max(x.end + 2 * MARGIN, written), y.start + 50, body)
 
@@ -110,7 +134,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _legend(colours: dict[str, str], kinds: tuple[str, str], x: float, y: float) -> Iterator[str]:
-    """What shapes, colours and the line mean, side by side."""
+    """What shapes and colours mean, side by side."""
     for kind, hollow in zip(kinds, (False, True), strict=True):
         yield _mark((x + RADIUS, y - 4), "note", hollow, kind)
         yield text_at(x + 18, y, kind, "note")
@@ -119,8 +143,25 @@ def _legend(colours: dict[str, str], kinds: tuple[str, str], x: float, y: float)
         yield f'<rect class="{colour}" x="{x:.1f}" y="{y - 9:.1f}" width="10" height="10"/>'
         yield text_at(x + 16, y, group, "note")
         x += 32 + NOTE_LETTER * len(group)
+
+
+def _meanings(x: float, y: float, *, picked: bool) -> Iterator[str]:
+    """What the line means, and the ring where there is one."""
     yield f'<path class="front" d="M{x:.1f} {y - 4:.1f} h24"/>'
-    yield text_at(x + 30, y, "Pareto front: nothing is both faster and more accurate", "note")
+    yield text_at(x + 30, y, FRONT, "note")
+    if picked:
+        right = x + 64 + NOTE_LETTER * len(FRONT)
+        yield _ring((right, y - 4))
+        yield text_at(right + 16, y, "picked", "note")
+
+
+def _limit(line: Line, text: str) -> Iterator[str]:
+    yield f'<line class="zero" x1="{line.x1:.1f}" x2="{line.x2:.1f}" y1="{line.y1:.1f}" y2="{line.y2:.1f}"/>'
+    yield text_at(line.x1, line.y1 - 5, text, "panel", "middle")
+
+
+def _ring(place: tuple[float, float]) -> str:
+    return f'<circle class="zero" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="{RADIUS + 4:g}" fill="none"/>'
 
 
 def _grid(x: _Scale, y: _Scale, axes: tuple[str, str]) -> Iterator[str]:
@@ -134,7 +175,7 @@ def _grid(x: _Scale, y: _Scale, axes: tuple[str, str]) -> Iterator[str]:
     yield text_at(MARGIN, y.end - 12, axes[1], "panel")
 
 
-def _steps(front: Sequence[tuple[float, float]], end: float) -> list[Line]:
+def front_steps(front: Sequence[tuple[float, float]], end: float) -> list[Line]:
     """The border of what the front beats: from each of its points to the right, and up to the next."""
     lines = []
     for (x1, y1), (x2, y2) in pairwise(front):
@@ -150,14 +191,14 @@ def _path(steps: Sequence[Line]) -> str:
 def _labels(
     marks: Sequence[Mark], places: Sequence[tuple[float, float]], bounds: Box, lines: Sequence[Line]
 ) -> Iterator[str]:
-    """Labels with what leads to them, and how many there was no room for."""
+    """Labels with what leads to them, and how many there was no room for; `places` has those of other points too."""
     shown = [tuple(shortened(printable(line), LONGEST_NAME) for line in mark.lines) for mark in marks]
     sizes = [(NOTE_LETTER * max(map(len, label)), LINE * len(label) + 2.0) for label in shown]
     boxes = place_labels(places, sizes, bounds, lines)
     if None in boxes:
         note = f"Points without a name, for want of room: {boxes.count(None)}. It shows where the mouse rests on them."
         yield text_at(bounds.left, bounds.bottom + 35, note, "note")
-    for label, place, box in zip(shown, places, boxes, strict=True):
+    for label, place, box in zip(shown, places, boxes, strict=False):
         if box is None:
             continue
         line = leader(place, box)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeseg.build.recipe import PREFERENCES
+from edgeseg.cli.budget import build_for_budget, share
 from edgeseg.cli.build_tables import last_line, print_build_tables, release_line, small_classes_line
 from edgeseg.cli.native import build_recipe, tensorrt_given, tensorrt_options
 from edgeseg.cli.options import UPSAMPLE, gate_options, model_options, quantization_options, recipe_fields
@@ -16,6 +17,7 @@ from edgeseg.errors import GateFailed
 
 if TYPE_CHECKING:
     from edgeseg.build import BuildReport
+    from edgeseg.build.recipe import BuildRecipe
 
 __all__ = ["build"]
 
@@ -31,6 +33,9 @@ Examples:
   edgeseg build net.onnx --int8 --calib drive.mp4 --calibrator auto --data street/ --max-drop 0.3
   edgeseg build --int8 --per-tensor --calib camvid-train --data camvid
   edgeseg build --int8 --backend tensorrt --workspace 512 --optimization-level 5
+  edgeseg build --fps 30                                  the most accurate of the shipped models that keeps it here
+  edgeseg build --fps 30 --min-miou 0.6 --data camvid
+  edgeseg build liteseg-nano-camvid --fps 60 --int8 --frames street.mp4
   edgeseg build --recipe cpu
   edgeseg build street.bundle
 """
@@ -44,6 +49,14 @@ Examples:
 @click.option("--upsample", type=UPSAMPLE, help="Size at which the best class is picked.")
 @quantization_options
 @gate_options
+@click.option(
+    "--fps",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Search models, sizes, --upsample and precisions for the most accurate engine that needs at most 1/N s for "
+    "90 % of the frames here; what is given besides is not searched.",
+)
+@click.option("--min-miou", type=share, metavar="SHARE", help="With --fps: least mIoU, as in 0.6; best with --data.")
 @click.option("--even-if-slower", is_flag=True, help="Keep INT8 though a float engine is as fast here.")
 @click.option("--no-repair", is_flag=True, help="Let a gate that fails be the end.")
 @click.option(
@@ -61,7 +74,9 @@ Examples:
 )
 @click.option("-o", "out", type=click.Path(path_type=Path, file_okay=False), help="Folder that keeps the engine.")
 @json_option
-def build(recipe: str | None, out: Path | None, as_json: bool, **options: Any) -> None:
+def build(
+    recipe: str | None, fps: float | None, min_miou: float | None, out: Path | None, as_json: bool, **options: Any
+) -> None:
     """Build an engine from MODEL, measure it, and keep the one that passes the gate and is preferred.
 
     MODEL is a name of edgeseg models, an .onnx file of any segmentation network, a checkpoint, or a bundle of edgeseg
@@ -70,14 +85,25 @@ def build(recipe: str | None, out: Path | None, as_json: bool, **options: Any) -
     Where no INT8 engine passes on --data or --frames, its graph is repaired: another calibrator, channels brought
     to like magnitudes, corrected biases, then the most sensitive blocks back to float. Where none passes then, the
     exit code is 7.
+
+    With --fps the engine is searched for: engines of the shipped models at several sizes are timed in turns, from a
+    camera's frame to its class map, and scored, on --data in mIoU, else in agreement with the best network on --frames
+    or a demo video. The most accurate that keeps the budget is built as above and timed again. The whole front lies in
+    front.json and front.svg beside the engine, from the first measurement on.
     """
     import msgspec
 
     from edgeseg.build import BuildReport, build_engine
 
+    if fps is not None:
+        asked, given = _recipe(recipe, options)
+        build_for_budget(fps, min_miou, asked, given, out, as_json=as_json)
+        return
+    if min_miou is not None:
+        raise click.UsageError("--min-miou goes with --fps. Without a search, the gate's limit is --max-drop.")
     try:
         with progress("build") as update:
-            report = build_engine(_recipe(recipe, options), out, update)
+            report = build_engine(_recipe(recipe, options)[0], out, update)
     except GateFailed as error:
         if not as_json:
             _tell(msgspec.convert(error.report, BuildReport))
@@ -99,10 +125,13 @@ def _tell(report: BuildReport) -> None:
         say(release_line(report.release))
 
 
-def _recipe(path: str | None, options: dict[str, Any]) -> Any:
+def _recipe(path: str | None, options: dict[str, Any]) -> tuple[BuildRecipe, set[str]]:
+    """The recipe, and its fields that were given, be it by a recipe that was named."""
     from edgeseg.build.boards import board_recipe
     from edgeseg.device import describe_device
+    from edgeseg.recipes import find_toml, keys_in
 
+    asked_for = path is not None
     if path is None:
         device = describe_device()
         path = board_recipe(device) or None
@@ -118,4 +147,5 @@ def _recipe(path: str | None, options: dict[str, Any]) -> Any:
     given |= {"repair": False} if options.pop("no_repair") else {}
     given |= {name: True for name in ("per_tensor", "even_if_slower") if options.pop(name)}
     given |= recipe_fields(options)
-    return build_recipe(path, options["model"], given, tensorrt)
+    named = set(keys_in(find_toml(path, "engines"))) if asked_for and path is not None else set()
+    return build_recipe(path, options["model"], given, tensorrt), named | set(given)

@@ -17,7 +17,7 @@ pytest.importorskip("jinja2")
 pytest.importorskip("onnx_ir")
 pytest.importorskip("psutil")
 
-from edgeseg.bench import Benchmark, Settings, run_benchmark
+from edgeseg.bench import Benchmark, Record, Settings, run_benchmark
 from edgeseg.bench.markdown import row, stage_rows
 from edgeseg.bench.page import html
 from edgeseg.bench.roofline.measure import add_rooflines
@@ -109,3 +109,47 @@ def test_it_fits_a_screen_and_asks_for_nothing(size: tuple[int, int], text: str,
     found = asyncio.run(look())
     assert found["asked"] == 0 and found["fits"] and found["title"].startswith("Benchmark")
     assert found["smallest"] >= 8 and found["seen"] > 10
+
+
+def judged(record: Record, *accuracies: dict[str, Any]) -> Record:
+    """The record with what builds found out about each of its engines; none has the hostile name."""
+    engines = (
+        msgspec.structs.replace(one, accuracy=told, name=f"{one.backend}.onnx")
+        for one, told in zip(record.engines, accuracies, strict=True)
+    )
+    return msgspec.structs.replace(record, engines=tuple(engines))
+
+
+GOOD, BETTER = ({"kind": "labels", "frames": 9, "miou": miou} for miou in (0.70, 0.71))
+
+
+def test_engines_that_were_judged_on_as_many_labels_are_drawn_against_their_latency(done: Benchmark) -> None:
+    record = judged(done.record, GOOD, BETTER)
+    text = html([(record, done.samples)])
+    (chart,) = re.findall(r'<svg[^>]*aria-label="Accuracy against latency">.*?</svg>', text, re.DOTALL)
+    places = {}
+    for engine in record.engines:
+        assert engine.latency is not None
+        told = f"{engine.latency.percentiles_ms['50']:.2f} ms, mIoU {100 * engine.accuracy['miou']:.2f}"
+        (place,) = re.findall(rf'cx="([\d.]+)" cy="([\d.]+)" r="5"><title>{re.escape(engine.name)}: {told}', chart)
+        places[engine.backend] = tuple(map(float, place))
+    fake, real = places["fake"], places["onnxruntime"]
+    assert fake[1] > real[1], "more accurate is higher"
+    (path,) = re.findall(r'<path class="line s6" d="M([^"]*)"', chart)
+    corners = [tuple(map(float, one.split())) for one in path.split(" L")]
+    assert corners[0] in places.values() and corners[-1][1] == min(y for _, y in places.values())
+    assert "on 9 labelled frames each" in text
+    assert {"tiny", "32x48 half fp32 fake", "32x48 half fp32 onnxruntime"} <= set(re.findall(r">([^<]*)</text>", chart))
+
+
+@pytest.mark.parametrize(
+    "accuracies",
+    [
+        pytest.param(({}, {}), id="never judged"),
+        pytest.param((GOOD, {}), id="one alone"),
+        pytest.param((GOOD, {**BETTER, "frames": 8}), id="on other numbers of frames"),
+        pytest.param((GOOD, {"kind": "agreement", "frames": 9, "agreement": 0.99}), id="agreement is no accuracy"),
+    ],
+)
+def test_what_can_not_be_compared_is_not_drawn(accuracies: tuple[dict[str, Any], ...], done: Benchmark) -> None:
+    assert "Accuracy against latency" not in html([(judged(done.record, *accuracies), done.samples)])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from edgeseg.bench.figures import flags, throttling
+from edgeseg.bench.figures import changed, flags
 from edgeseg.device.conditions import Moment
 from edgeseg.device.state import State, describe_state, throttle_counts
 
@@ -84,8 +84,8 @@ def test_a_machines_state_is_what_its_files_tell(tmp_path: Path, tree: Tree, exp
 )
 def test_a_machine_that_was_slowed_down_is_told_by_its_own_counters(tmp_path: Path, tree: Tree, later: Tree) -> None:
     before = throttle_counts(machine(tmp_path, tree))
-    assert throttling(before, throttle_counts(tmp_path)) == ()
-    (flag,) = throttling(before, throttle_counts(machine(tmp_path, later)))
+    assert flags([], before, throttle_counts(tmp_path)) == ()
+    (flag,) = flags([], before, throttle_counts(machine(tmp_path, later)))
     assert "throttled" in flag and next(iter(later)) in flag
 
 
@@ -107,5 +107,5 @@ def moments(*clocks_mhz: float | None) -> list[Moment]:
 def test_clocks_that_move_under_load_and_settings_that_change_are_flagged(
     clocks: tuple[float | None, ...], after: dict[str, object], flagged: str
 ) -> None:
-    found = flags(REST, moments(*clocks), replace(REST, **after))
+    found = (*changed(REST, replace(REST, **after)), *flags(moments(*clocks), {}, {}))
     assert len(found) == bool(flagged) and flagged in "".join(found)

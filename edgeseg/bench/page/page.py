@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgeseg.bench.markdown import columns, headlines, machine_rows, row, scenario_words, stage_rows
 from edgeseg.bench.page.charts import histogram, percentile_curve, stage_bars, time_series
+from edgeseg.bench.page.front import accuracy_front, judged_alike
 from edgeseg.bench.page.roofline_chart import roofline_chart
 from edgeseg.bench.record import Conditions, Record
 from edgeseg.bench.roofline.structs import COLUMNS
@@ -117,6 +118,10 @@ def _charts(record: Record, samples: Samples) -> list[Chart]:
     if medians:
         words = "Medians. What is pale is measured with every frame, but no part of the latency."
         found.append(Chart("Stages", words, stage_bars(medians, BESIDE)))
+    judged, frames = judged_alike(record)
+    if judged:
+        words = f"mIoU that their builds measured on {frames} labelled frames each; the line is the Pareto front."
+        found.append(Chart("Accuracy against latency", words, accuracy_front(judged)))
     found += _rooflines(record, samples)
     found += _conditions(record.environment.conditions)
     reference = samples.get("reference.ms", ())

@@ -1,0 +1,137 @@
+"""`edgeseg build --fps`: what is fixed and what is searched, and the front as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeseg.cli.build_tables import last_line
+from edgeseg.cli.report import print_json, print_table, progress, say
+from edgeseg.errors import GateFailed
+
+if TYPE_CHECKING:
+    from edgeseg.bench.budget import Front
+    from edgeseg.bench.budget.report import FrontPoint
+    from edgeseg.build.recipe import BuildRecipe
+
+__all__ = ["build_for_budget", "share"]
+
+#: Fields of a recipe that are searched where they are not given.
+SEARCHED = ("model", "precision", "imgsz", "upsample")
+
+
+def share(text: str) -> float:
+    """A share of 1 from `0.6`, or from points above 1, as in `60`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    value = value / 100 if value > 1 else value
+    if not 0 < value <= 1:
+        raise click.BadParameter(f"'{text}' is no mIoU; give a share, as in 0.6, or points, as in 60.")
+    return value
+
+
+def build_for_budget(
+    fps: float, min_miou: float | None, recipe: BuildRecipe, given: set[str], out: Path | None, *, as_json: bool
+) -> None:
+    """Search, build and tell; what was measured is kept and told in failing too.
+
+    Args:
+        fps, min_miou: The budget, and the least mIoU as a share of 1.
+        recipe: What holds for all builds.
+        given: Fields of it that the user set.
+        out: Folder that keeps the engine and the front.
+        as_json: Print one JSON object.
+    """
+    import msgspec
+
+    from edgeseg.bench.budget import Budget, Front, build_within
+    from edgeseg.bench.budget.search import FRONT, PICTURE
+    from edgeseg.files import engines_folder
+
+    budget = Budget(fps=fps, min_miou=min_miou, fixed=frozenset(name for name in SEARCHED if name in given))  # type: ignore[misc]
+    folder = out or engines_folder()
+    begun = (folder / FRONT).stat().st_mtime_ns if (folder / FRONT).is_file() else 0
+    try:
+        with progress("build") as update:
+            found = build_within(budget, recipe, out, update)
+    except GateFailed as error:
+        if not as_json and error.report.get("front"):
+            _tell(msgspec.convert(error.report["front"], Front), folder / PICTURE)
+        raise
+    except KeyboardInterrupt:
+        if (folder / FRONT).is_file() and (folder / FRONT).stat().st_mtime_ns > begun:
+            say(f"\nWhat was measured until now lies in {folder / FRONT} and {PICTURE}.")
+        raise
+    if as_json:
+        print_json("build", {**msgspec.to_builtins(found.build), "front": msgspec.to_builtins(found.front)})
+        return
+    _tell(found.front, folder / PICTURE)
+    for warning in found.build.warnings:
+        say(f"warning: {warning}")
+    say(found.front.why)
+    say(last_line(found.build))
+
+
+def _tell(front: Front, picture: Path) -> None:
+    """The front as a table, what was left out, and what the user should know."""
+    figure = "agreement, %" if front.accuracy.kind == "agreement" else "mIoU"
+    columns = ("model", "size", "upsample", "precision", "ms p50", "ms p90", "FPS", figure, "mIoU as shipped", "")
+    print_table(
+        f"Measured in turns, frames of {front.frame_hw[1]}x{front.frame_hw[0]}; the budget is {front.budget_ms:.1f} ms",
+        columns,
+        [_cells(one) for one in front.points],
+        whole=("model",),
+    )
+    say("Run by " + "; ".join(_library_words(front)) + ".")
+    told = {
+        "labels": f"mIoU on {front.accuracy.frames} labelled frames of {front.accuracy.source}.",
+        "agreement": f"Agreement is the share of all pixels with the class of {front.accuracy.reference} in float32, "
+        f"on {front.accuracy.frames} frames of {front.accuracy.source}: no mIoU.",
+        "shipped": "mIoU is what the models' cards tell of their own size; it was not measured here.",
+    }
+    say(told[front.accuracy.kind])
+    far = [one for one in front.not_measured if one.least_ms is not None]
+    if far:
+        say("Far beyond the budget, and dropped after a few frames: " + _listed([one.name for one in far]))
+    unbuilt = [one for one in front.not_measured if one.least_ms is None]
+    if unbuilt:
+        say(f"Not built, {len(unbuilt)}: " + _listed([f"{one.name} ({one.reason})" for one in unbuilt], 1))
+    for warning in front.warnings:
+        say(f"warning: {warning}")
+    say(f"The front as a picture: {picture}")
+
+
+def _library_words(front: Front) -> Iterator[str]:
+    """For each precision the library that runs it, and what the others took on the cheapest network."""
+    for picked in (row for row in front.libraries if row.picked):
+        others = [row for row in front.libraries if row.precision == picked.precision and not row.picked]
+        told = "".join(f", {row.backend} {row.dialect} {row.p50_ms:.1f}" for row in others)
+        yield f"{picked.backend} {picked.dialect} for {picked.precision} ({picked.p50_ms:.1f} ms{told})"
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more + "."
+
+
+def _cells(one: FrontPoint) -> tuple[str, ...]:
+    words = ["▶ picked"] if one.picked else []
+    words += ["front"] if one.on_front else []
+    words += [] if one.keeps else ["over"]
+    return (
+        one.model,
+        "{}x{}".format(*one.size_hw),
+        one.upsample,
+        one.precision,
+        f"{one.p50_ms:.2f}",
+        f"{one.p90_ms:.2f}",
+        f"{1e3 / one.p90_ms:.1f}",
+        f"{100 * one.accuracy:.2f}",
+        "-" if one.shipped_miou is None else f"{100 * one.shipped_miou:.2f}",
+        ", ".join(words),
+    )

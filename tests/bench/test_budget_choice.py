@@ -1,0 +1,268 @@
+"""Which point of a measured front is built, what is said of it, and what is searched at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("onnx_ir")
+
+from edgeseg.bench.budget import Budget, Front
+from edgeseg.bench.budget.choice import allowed_ms, explain, most_accurate, possible_fps, ranked
+from edgeseg.bench.budget.refusal import command, none_holds, too_inaccurate, too_slow
+from edgeseg.bench.budget.report import Accuracy, Attempt, Design, FrontPoint, NotMeasured
+from edgeseg.bench.budget.space import (
+    Network,
+    check_cards,
+    designs,
+    is_dearer,
+    not_near,
+    not_worth,
+    shipped_miou,
+    sizes_about,
+)
+from edgeseg.build.candidates import Candidate
+from edgeseg.build.recipe import BuildRecipe
+from edgeseg.card import Card
+from edgeseg.errors import UsageError
+from tests.engines import TINY_CARD, installed
+
+BUDGET, PLAIN = Budget(fps=50), BuildRecipe()
+
+
+def point(model: str, p90_ms: float, accuracy: float, **fields: Any) -> FrontPoint:
+    plain = {"size_hw": (32, 48), "upsample": "half", "precision": "int8", "dialect": "u8-asym", "backend": "openvino"}
+    told = {"macs": 1, "samples": 100, "p50_ms": 0.9 * p90_ms, **plain, **fields}
+    return FrontPoint(model=model, p90_ms=p90_ms, accuracy=accuracy, **told)
+
+
+def front(*points: FrontPoint, budget: Budget = BUDGET, **fields: Any) -> Front:
+    return Front(
+        created="",
+        device="a board",
+        versions={},
+        budget=budget,
+        budget_ms=budget.ms,
+        frame_hw=(480, 640),
+        accuracy=Accuracy(kind="labels", frames=9, source="street"),
+        points=ranked(points, budget.ms),
+        **fields,
+    )
+
+
+FAST, GOOD, BEST = point("fast", 10, 0.60), point("good", 19, 0.70), point("best", 25, 0.80)
+
+
+@pytest.mark.parametrize(
+    ("points", "allowed", "least", "without", "expected"),
+    [
+        pytest.param([FAST, GOOD, BEST], 20.0, None, (), "good", id="the most accurate within the budget"),
+        pytest.param([FAST, GOOD, BEST], 100.0, None, (), "best", id="all keep it: the most accurate of all"),
+        pytest.param([FAST, GOOD, BEST], 5.0, None, (), None, id="none keeps it"),
+        pytest.param([FAST, GOOD, BEST], 19.0, None, (), "good", id="the budget itself is kept"),
+        pytest.param([FAST, GOOD, BEST], 20.0, 0.70, (), "good", id="the least accuracy itself is enough"),
+        pytest.param([FAST, GOOD, BEST], 20.0, 0.75, (), None, id="the least accuracy is beyond the budget"),
+        pytest.param([FAST, GOOD, BEST], 20.0, None, [GOOD.name], "fast", id="one that failed is out"),
+        pytest.param([FAST, GOOD, BEST], 12.0, None, [GOOD.name], "fast", id="a machine that became slower"),
+        pytest.param([GOOD, point("alike", 15, 0.70)], 20.0, None, (), "alike", id="of equals the fastest"),
+        pytest.param([], 20.0, None, (), None, id="nothing was measured"),
+    ],
+)
+def test_the_choice(
+    points: list[FrontPoint], allowed: float, least: float | None, without: Any, expected: str | None
+) -> None:
+    pick = most_accurate(points, allowed, least, without)
+    assert (pick.model if pick is not None else None) == expected
+
+
+def test_points_are_ranked_by_speed_and_know_the_front() -> None:
+    beaten = point("beaten", 21, 0.65)
+    found = ranked([BEST, beaten, GOOD, FAST], BUDGET.ms)
+    assert [(one.model, one.on_front, one.keeps) for one in found] == [
+        ("fast", True, True),
+        ("good", True, True),
+        ("beaten", False, False),
+        ("best", True, False),
+    ]
+
+
+@pytest.mark.parametrize(("p90_ms", "fps"), [(33.4, 29.0), (20.0, 50.0), (99.9, 10.0), (105.0, 9.5), (2100.0, 0.4)])
+def test_frames_per_second_that_are_possible_are_kept(p90_ms: float, fps: float) -> None:
+    assert possible_fps(p90_ms) == fps
+    assert 1e3 / fps >= p90_ms
+
+
+def test_why_it_was_picked_says_what_more_would_cost() -> None:
+    attempts = (
+        Attempt(design="odd", failure="it has mIoU 1.00"),
+        Attempt(design=GOOD.name, p90_ms=18.5, built="openvino int8 u8-asym"),
+    )
+    told = explain(front(FAST, GOOD, BEST, attempts=attempts), GOOD)
+    assert "most accurate that was left of the 2 engines that keep 20.0 ms (50 FPS), of 3 measured: mIoU 70.00" in told
+    assert "Built with its gate as openvino int8 u8-asym, it takes 18.5 ms." in told
+    assert "odd: it has mIoU 1.00." in told and "slower by then" not in told
+    assert "The next more accurate, best 32x48 half int8 (80.00), takes 25.0 ms: 40 FPS." in told
+
+
+def test_a_machine_that_became_slower_is_told_and_leaves_room() -> None:
+    slow = Attempt(design=GOOD.name, p90_ms=38.0, built="x", failure="it took 38.0 ms when it was timed again")
+    found = front(FAST, GOOD, attempts=(slow, Attempt(design=FAST.name, p90_ms=19.0, built="x")))
+    assert allowed_ms(front(FAST, GOOD)) == 20.0
+    assert allowed_ms(found) == pytest.approx(10.0), "it took twice as long as before"
+    assert "slower by then: what had taken more than 10.0 ms was not tried" in explain(found, FAST)
+
+
+def test_too_slow_tells_what_is_possible_and_how() -> None:
+    recipe = BuildRecipe(data="street", imgsz=(32, 48))
+    error = too_slow(front(FAST, GOOD, budget=Budget(fps=200, fixed=frozenset({"imgsz"}))), recipe)
+    assert error.exit_code == 7
+    assert "No engine keeps 200 FPS (5.0 ms) here: the fastest found, fast" in error.message
+    assert "takes 10.0 ms" in error.message
+    assert error.hint == (
+        "100 FPS is possible, with mIoU 60.00 on 9 labelled frames: edgeseg build --fps 100 --imgsz 32x48 --data street"
+    )
+
+
+def test_too_inaccurate_tells_the_best_within_and_the_cheapest_beyond() -> None:
+    budget = Budget(fps=50, min_miou=0.75)
+    found, recipe = front(FAST, GOOD, BEST, budget=budget), BuildRecipe(data="street")
+    error = too_inaccurate(found, recipe, BEST)
+    assert "has mIoU 75.00: the best, good 32x48 half int8, has mIoU 70.00" in error.message
+    assert "takes 25.0 ms: edgeseg build --fps 40 --min-miou 0.75 --data street" in error.hint
+    assert "With --min-miou 70 that one is built." in error.hint
+    assert "None that was tried beyond" in too_inaccurate(found, recipe, None).hint
+
+
+def test_where_nothing_holds_every_attempt_is_told() -> None:
+    attempts = (Attempt(design="a", failure="its gate"), Attempt(design="b", p90_ms=40.0, failure="it took 40.0 ms"))
+    error = none_holds(front(GOOD, attempts=attempts), BuildRecipe())
+    assert "a: its gate; b: it took 40.0 ms" in error.message
+    assert "edgeseg build --fps 25" in error.hint
+
+
+def test_the_command_keeps_what_was_given() -> None:
+    recipe = BuildRecipe(model="my net.onnx", precision="fp32", upsample="full", backend="openvino", frames="a b.mp4")
+    fixed = Budget(fps=30, min_miou=0.6, fixed=frozenset({"model", "precision", "upsample"}))
+    assert command(fixed, recipe, 12.0) == (
+        "edgeseg build 'my net.onnx' --fps 12 --min-miou 0.6 --fp32 --upsample full --backend openvino "
+        "--frames 'a b.mp4'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        pytest.param((360, 480), ((192, 256), (240, 320), (288, 384), (360, 480), (480, 640)), id="4:3"),
+        pytest.param((352, 640), ((176, 320), (264, 480), (352, 640), (440, 800)), id="of 88x160 each"),
+        pytest.param((512, 512), ((256, 256), (344, 344), (424, 424), (512, 512), (680, 680)), id="a square"),
+        pytest.param((375, 1242), ((184, 624), (248, 832), (312, 1032), (375, 1242), (496, 1656)), id="an odd one"),
+        pytest.param((40, 40), ((32, 32), (40, 40), (56, 56)), id="a tiny one"),
+    ],
+)
+def test_sizes_keep_the_aspect_and_have_the_own_one(
+    own: tuple[int, int], expected: tuple[tuple[int, int], ...]
+) -> None:
+    found = sizes_about(own)
+    assert found == expected
+    assert all(size == own or (size[0] % 8, size[1] % 8) == (0, 0) for size in found)
+    assert all(abs(h / w - own[0] / own[1]) < 0.03 * own[0] / own[1] for h, w in found)
+
+
+def network(model: str = "net", macs: int = 1000, **card: Any) -> Network:
+    told = msgspec.structs.replace(TINY_CARD, model=model, **{"size_hw": (96, 128), **card})
+    return Network(model, told, (48, 64), macs, any_size=True)
+
+
+def searched(budget: Budget, recipe: BuildRecipe = PLAIN, **card: Any) -> list[Design]:
+    backend = installed("onnxruntime")
+    libraries = {
+        "fp32": Candidate(backend, "fp32", "float", "candidate"),
+        "int8": Candidate(backend, "int8", "u8-asym", "candidate"),
+    }
+    return designs([network(**card), network("big", 9000)], libraries, budget, recipe)  # type: ignore[arg-type]
+
+
+def test_the_cheapest_come_first_and_equal_tails_are_searched_once() -> None:
+    found = searched(BUDGET)
+    assert [one.macs for one in found] == sorted(one.macs for one in found)
+    assert {one.upsample for one in found} == {"half", "full"}, "the logits lie at half of the size already"
+    assert len(found) == len({one.name for one in found}) == 2 * 4 * 2 * 2
+    own = next(one for one in found if (one.model, one.size_hw) == ("net", (96, 128)))
+    assert own.macs == 1000
+
+
+@pytest.mark.parametrize(
+    ("budget", "recipe", "expected"),
+    [
+        pytest.param(Budget(fps=1, fixed=frozenset({"imgsz"})), BuildRecipe(), {(96, 128)}, id="a size"),
+        pytest.param(Budget(fps=1, fixed=frozenset({"upsample"})), BuildRecipe(upsample="none"), {"none"}, id="a tail"),
+    ],
+)
+def test_what_is_given_is_not_searched(budget: Budget, recipe: BuildRecipe, expected: set[Any]) -> None:
+    found = searched(budget, recipe)
+    assert expected in ({one.size_hw for one in found}, {one.upsample for one in found})
+
+
+RELEASE = {
+    "gate": {"kind": "labels", "frames": 9, "float_miou": 0.7, "miou": 0.6},
+    "size_hw": [96, 128],
+    "upsample": "half",
+}
+
+
+def test_without_labels_an_miou_is_asked_of_what_cards_tell() -> None:
+    found = searched(Budget(fps=1, min_miou=0.5), measured={"release": RELEASE})
+    assert {(one.model, one.size_hw, one.upsample) for one in found} == {("net", (96, 128), "half")}
+    card: Card = network(measured={"release": RELEASE}).card
+    assert {one.precision: shipped_miou(card, one) for one in found} == {"fp32": 0.7, "int8": 0.6}
+
+
+UNTOLD = [
+    pytest.param({}, {}, id="no card tells anything"),
+    pytest.param({"imgsz"}, {"size_hw": (72, 96)}, id="of another size"),
+    pytest.param({"upsample"}, {}, id="of another tail"),
+    pytest.param({"precision"}, {}, id="of another precision"),
+]
+
+
+@pytest.mark.parametrize(("fixed", "card"), UNTOLD)
+def test_an_miou_that_no_card_tells_needs_labels(fixed: Any, card: dict[str, Any]) -> None:
+    budget = Budget(fps=1, min_miou=0.5, fixed=frozenset(fixed))
+    recipe = BuildRecipe(upsample="full" if "upsample" in fixed else "half", precision="bf16")
+    known = network(measured={"release": RELEASE} if fixed else {}, **card)
+    with pytest.raises(UsageError, match="never measured") as caught:
+        check_cards([known], budget, recipe)
+    assert "--data" in caught.value.hint
+    check_cards([known], budget, msgspec.structs.replace(recipe, data="street"))
+    check_cards([network(measured={"release": RELEASE})], Budget(fps=1, min_miou=0.5), BuildRecipe())
+
+
+def left(**fields: Any) -> NotMeasured:
+    plain = {"model": "net", "size_hw": (96, 128), "upsample": "half", "precision": "int8", "macs": 1}
+    return NotMeasured(**{"dialect": "u8-asym", "backend": "x", "reason": "", "least_ms": 50.0, **plain, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({"size_hw": (120, 160)}, True, id="larger"),
+        pytest.param({"upsample": "full"}, True, id="a dearer tail"),
+        pytest.param({"size_hw": (72, 96), "upsample": "full"}, False, id="smaller"),
+        pytest.param({"size_hw": (120, 160), "upsample": "none"}, False, id="larger with a cheaper tail"),
+        pytest.param({"precision": "fp32"}, False, id="another precision"),
+        pytest.param({"model": "other"}, False, id="another network"),
+    ],
+)
+def test_what_computes_more_than_a_hopeless_one_is_not_built(fields: dict[str, Any], expected: bool) -> None:
+    assert is_dearer(left(**fields), left()) is expected
+    assert bool(not_worth(left(**fields), [left()])) is expected
+    assert not not_worth(left(**fields), [left(least_ms=None)]), "that was no matter of time"
+
+
+def test_another_tail_is_tried_near_the_front_alone() -> None:
+    good, far = point("good", 10, 0.70), point("far", 12, 0.60)
+    for model, told in (("good", ""), ("far", "with --upsample half it is 10.0 points below the front"), ("new", "")):
+        assert not_near(point(model, 0, 0, upsample="full"), [good, far]) == told
