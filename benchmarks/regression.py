@@ -22,9 +22,9 @@ from typing import Any, Literal
 import msgspec
 
 from edgeseg.backends import Engine, Session
-from edgeseg.bench import Benchmark, Settings, run_benchmark, runner
+from edgeseg.bench import Benchmark, Settings, run_benchmark, runner, write_record
 from edgeseg.bench.diff import Difference, Measured, differ
-from edgeseg.build.store import find_engine
+from edgeseg.build.store import find_engine, load_session
 from edgeseg.cli.report import progress
 from edgeseg.device import Device, describe_device
 from edgeseg.files import write_bytes
@@ -107,10 +107,10 @@ def compare(old: Benchmark, new: Benchmark) -> Difference:
     return differ(Measured(old.record, 0, old.samples), Measured(new.record, len(new.record.engines) - 1, new.samples))
 
 
-def measure_all(engine: Engine, repeats: int, seconds: float, slowdown: float) -> Result:
+def measure_all(engine: Engine, repeats: int, seconds: float, slowdown: float, keep: Path | None) -> Result:
     """All that a `Result` holds."""
     slow = Engine(engine.path, msgspec.structs.replace(engine.card, model=SLOWED))
-    runner.load_session = slowed(runner.load_session, slowdown)
+    vars(runner)["load_session"] = slowed(load_session, slowdown)
     plain, slower, turns = [], [], []
     with disturbed(), progress("Measuring") as update:
         for number in range(repeats):
@@ -120,6 +120,10 @@ def measure_all(engine: Engine, repeats: int, seconds: float, slowdown: float) -
             turns += [
                 measure({"engine": engine, other: one}, seconds) for other, one in (("itself", engine), (SLOWED, slow))
             ]
+    if keep is not None:
+        for kind, found in {"plain": plain, SLOWED: slower, "turns": turns}.items():
+            for number, one in enumerate(found):
+                write_record(one.record, one.samples, keep / f"{kind}-{number}")
     return Result(
         device=describe_device(),
         engine=engine.path.name,
@@ -143,11 +147,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", nargs="?", help="Path or name; the last built by default.")
     parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--keep", type=Path, help="Folder that gets every record and sample.")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--duration", type=float, default=20.0, help="Seconds of each measurement.")
     parser.add_argument("--slowdown", type=float, default=0.1)
     asked = parser.parse_args()
-    result = measure_all(find_engine(asked.engine), asked.repeats, asked.duration, asked.slowdown)
+    result = measure_all(find_engine(asked.engine), asked.repeats, asked.duration, asked.slowdown, asked.keep)
     write_bytes(asked.out, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     itself, planted = (tuple(one for one in result.in_turns if (one.new == SLOWED) is slow) for slow in (False, True))
     print(f"repeats:              {verdicts(result.repeats, 'no difference')}")

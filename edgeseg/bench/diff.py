@@ -16,12 +16,23 @@ from edgeseg.errors import UsageError
 __all__ = ["Difference", "Measured", "differ"]
 
 Floats = npt.NDArray[np.float64]
-Verdict = Literal["slower", "faster", "no difference"]
+Verdict = Literal["slower", "faster", "no difference", "undecided"]
 #: Seconds of a block, whose median latency is set against that of the reference kernel, or of the other engine.
 BLOCK_S = 2.0
 #: Blocks that each side needs.
 BLOCKS = 5
 CONFIDENCE, RESAMPLES = 0.99, 2000
+#: Of two records, blocks in which others kept more cores busy are left out: they slow an engine down by another factor
+#: than a kernel.
+OTHERS = 0.2
+#: Of the times in a block: in turns both have the same disturbances; else those that are disturbed little are compared.
+TURNS_PERCENT, RECORDS_PERCENT = 50.0, 25.0
+
+
+BUSY = (
+    "Other processes kept the machine busy for most of the time, so that nothing is decided; measure both in turns: "
+    "edgeseg bench OLD NEW"
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,14 @@ class Measured:
         """Seconds, and milliseconds of each frame that began then."""
         begins = np.asarray(self.samples[f"{self.index}.begin_s"], np.float64)
         return begins, np.asarray(self.samples[f"{self.index}.latency_ms"], np.float64)
+
+    def disturbed(self) -> frozenset[int]:
+        """Blocks in which other processes kept the machine busy."""
+        conditions = self.record.environment.conditions
+        pairs = zip(conditions.seconds, conditions.others, strict=True)
+        # A look is of the second before it, and the first is a second after the beginning.
+        busy = [seconds for seconds, others in pairs if others > OTHERS]
+        return frozenset(int((seconds + offset) // BLOCK_S) for seconds in busy for offset in (0.0, 1.0))
 
     def reference(self) -> tuple[Floats, Floats]:
         """The same of the reference kernel."""
@@ -75,8 +94,8 @@ def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
     """Compare two measurements.
 
     Engines that were measured in turns are set against each other block by block; of two records each engine is set
-    against the reference kernel that ran between its frames. A change counts where all of its interval lies beyond the
-    band.
+    against the reference kernel that ran between its frames, in the blocks in which no other process kept the machine
+    busy; with too few of these nothing is decided. A change counts where all of its interval lies beyond the band.
 
     Args:
         old, new: The same scenario, on machines of one kind.
@@ -86,22 +105,21 @@ def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
         UsageError: They can't be compared, or are too short.
     """
     _check(old, new)
-    together = old.record is new.record
+    together, quiet = old.record is new.record, True
     if together:
-        both = _paired(*old.latencies(), *new.latencies())
+        both = _paired(old.latencies(), new.latencies(), TURNS_PERCENT)
         if len(both) < BLOCKS:
             raise _too_short(new)
         interval = _interval_of_one(both)
         ratio = float(np.median(both))
     else:
-        before, after = (_paired(*one.reference(), *one.latencies()) for one in (old, new))
-        for one, blocks in ((old, before), (new, after)):
-            if len(blocks) < BLOCKS:
-                raise _too_short(one)
+        before, after, quiet = _by_reference(old, new)
         interval = _interval_of_two(before, after)
         ratio = float(np.median(after) / np.median(before))
     verdict: Verdict = "no difference"
-    if interval[0] > 1 + band:
+    if not quiet:
+        verdict = "undecided"
+    elif interval[0] > 1 + band:
         verdict = "slower"
     elif interval[1] < 1 - band:
         verdict = "faster"
@@ -115,7 +133,7 @@ def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
         how="in turns" if together else "by the reference kernel",
         old_ms=float(np.median(old.latencies()[1])),
         new_ms=float(np.median(new.latencies()[1])),
-        notes=() if together else _notes(old.record, new.record),
+        notes=() if together else (*_notes(old.record, new.record), *(() if quiet else (BUSY,))),
     )
 
 
@@ -155,12 +173,37 @@ def _too_short(one: Measured) -> UsageError:
     )
 
 
-def _paired(below_s: Floats, below_ms: Floats, above_s: Floats, above_ms: Floats) -> Floats:
-    """Ratios of medians, block by block of the time that both were measured in."""
-    ends = np.arange(BLOCK_S, max(below_s[-1], above_s[-1]) + BLOCK_S, BLOCK_S)
-    below, above = np.searchsorted(ends, below_s), np.searchsorted(ends, above_s)
-    blocks = np.intersect1d(below, above)
-    return np.array([np.median(above_ms[above == block]) / np.median(below_ms[below == block]) for block in blocks])
+def _by_reference(old: Measured, new: Measured) -> tuple[Floats, Floats, bool]:
+    """How many times as long as the reference kernel each takes, block by block; and whether these were undisturbed."""
+    every, quiet = [], []
+    for one in (old, new):
+        every.append(_paired(one.reference(), one.latencies(), RECORDS_PERCENT))
+        if len(every[-1]) < BLOCKS:
+            raise _too_short(one)
+        quiet.append(_paired(one.reference(), one.latencies(), RECORDS_PERCENT, one.disturbed()))
+    undisturbed = min(len(blocks) for blocks in quiet) >= BLOCKS
+    before, after = quiet if undisturbed else every
+    return before, after, undisturbed
+
+
+def _paired(
+    below: tuple[Floats, Floats], above: tuple[Floats, Floats], percent: float, without: frozenset[int] = frozenset()
+) -> Floats:
+    """Ratios of percentiles, block by block of the time that both were measured in.
+
+    Args:
+        below, above: Seconds, and milliseconds.
+        percent: Which percentile.
+        without: Blocks that are left out.
+    """
+    ends = np.arange(BLOCK_S, max(below[0][-1], above[0][-1]) + BLOCK_S, BLOCK_S)
+    low, high = np.searchsorted(ends, below[0]), np.searchsorted(ends, above[0])
+    blocks = [block for block in np.intersect1d(low, high) if int(block) not in without]
+    found = [
+        np.percentile(above[1][high == block], percent) / np.percentile(below[1][low == block], percent)
+        for block in blocks
+    ]
+    return np.array(found, np.float64)
 
 
 def _interval_of_one(ratios: Floats) -> tuple[float, float]:

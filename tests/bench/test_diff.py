@@ -15,6 +15,7 @@ pytest.importorskip("psutil")
 
 from edgeseg.bench import Record, Settings, run_benchmark, write_record
 from edgeseg.bench.diff import Measured, differ
+from edgeseg.bench.record import Conditions
 from edgeseg.cli import main
 from edgeseg.errors import UsageError
 from tests.engines import tiny_engine
@@ -74,6 +75,36 @@ def test_two_records_by_the_reference_kernel(one: Record, seed: int, factor: flo
     found = differ(old, new)
     assert (found.verdict, found.how) == (verdict, "by the reference kernel")
     assert found.new_ms > 1.15 * factor * found.old_ms
+
+
+def watched(record: Record, busy: range) -> Record:
+    """The record of a minute in whose seconds of that range others kept a core busy."""
+    seconds = [float(at) for at in range(60)]
+    told = dict.fromkeys(Conditions.__struct_fields__, [None] * 60)
+    told |= {"seconds": seconds, "others": [float(at in busy) for at in range(60)], "rss_mb": [100.0] * 60}
+    conditions = msgspec.convert(told, Conditions)
+    return msgspec.structs.replace(
+        record, environment=msgspec.structs.replace(record.environment, conditions=conditions)
+    )
+
+
+@pytest.mark.parametrize(
+    ("busy", "factor", "verdict"),
+    [
+        pytest.param(range(20), 1.0, "no difference", id="a third of the time, no slowdown"),
+        pytest.param(range(20), 1.15, "slower", id="a third of the time, a slowdown"),
+        pytest.param(range(55), 1.0, "undecided", id="nearly always, no slowdown"),
+        pytest.param(range(55), 1.15, "undecided", id="nearly always, a slowdown"),
+    ],
+)
+def test_blocks_in_which_others_were_busy_decide_nothing(one: Record, busy: range, factor: float, verdict: str) -> None:
+    samples = measured(7, (factor,))
+    disturbed = samples["0.begin_s"] < busy.stop
+    samples["0.latency_ms"][disturbed] *= 1.8
+    samples["reference.ms"][samples["reference.begin_s"] < busy.stop] *= 1.1
+    found = differ(Measured(one, 0, measured(8, (1.0,))), Measured(watched(one, busy), 0, samples))
+    assert found.verdict == verdict
+    assert any("nothing is decided" in note for note in found.notes) == (verdict == "undecided")
 
 
 def other_machine(record: Record) -> Record:
