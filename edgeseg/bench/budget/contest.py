@@ -148,7 +148,7 @@ class Contest:
     @contextmanager
     def _opened(self, design: Design) -> Iterator[Lane]:
         candidate = self.libraries[design.precision]
-        built = self.workshop.build(design, candidate)
+        built = self.workshop.build(design.model, design.size_hw, design.upsample, candidate)
         try:
             with candidate.backend.load(built.engine) as session:
                 yield Lane(design.name, built.engine, session)

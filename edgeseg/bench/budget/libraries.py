@@ -115,7 +115,7 @@ def _time(workshop: Workshop, network: Network, candidates: Sequence[Candidate])
     with ExitStack() as stack:
         for one in candidates:
             try:
-                built = workshop.build(_design(network, one, workshop), one)
+                built = workshop.build(network.model, network.own_hw, workshop.recipe.upsample, one)
                 stack.callback(shutil.rmtree, built.engine.path.parent, ignore_errors=True)
                 lane = Lane(one.name, built.engine, stack.enter_context(one.backend.load(built.engine)))
                 scout(lane, frames)

@@ -11,7 +11,6 @@ import onnx_ir as ir
 
 from edgeseg.backends import Backend
 from edgeseg.backends.form import GraphForm
-from edgeseg.bench.budget.report import Design
 from edgeseg.bench.budget.space import Network
 from edgeseg.build.calibrate import calibrate
 from edgeseg.build.calibration import Calibration
@@ -131,16 +130,22 @@ class Workshop:
         prepared, quantized = self._prepared(network.model, self.recipe.imgsz)
         return plan(recipe, backends, _Graphs(prepared, self.recipe.upsample, quantized))
 
-    def build(self, design: Design, candidate: Candidate) -> Built:
-        """An engine of a design, as its library takes it.
+    def build(self, model: str, size_hw: tuple[int, int] | None, upsample: Upsample, candidate: Candidate) -> Built:
+        """An engine, as its library takes it.
+
+        Args:
+            model: A shipped model, an ONNX file, or a checkpoint.
+            size_hw: Height and width of the network's input; None is the model's own.
+            upsample: Size at which the best class is picked.
+            candidate: What runs it.
 
         Raises:
             UsageError, ModelFileError, EngineMismatch: The graph can't be brought to that size or form, or the library
                 refuses it.
         """
-        prepared, quantized = self._prepared(design.model, design.size_hw)
-        graphs = _Graphs(prepared, design.upsample, quantized)
-        quantization = self._quantization(design.model, candidate.dialect, require_card(prepared))
+        prepared, quantized = self._prepared(model, size_hw)
+        graphs = _Graphs(prepared, upsample, quantized)
+        quantization = self._quantization(model, candidate.dialect, require_card(prepared))
         ways = (candidate, *(one for one in candidate.otherwise() if graphs.has(one.form(self.recipe.tensorrt))))
         for one in ways[:-1]:
             try:

@@ -176,16 +176,7 @@ def _release_miou(network: Network) -> float:
 
 def _answers(workshop: Workshop, network: Network, floats: Candidate, frames: GateFrames) -> Iterator[UInt8]:
     """What a network answers in float32 to each frame, at the frame's size."""
-    design = Design(
-        model=network.model,
-        size_hw=network.own_hw,
-        upsample="full",
-        precision="fp32",
-        dialect="float",
-        backend=floats.backend.name,
-        macs=network.macs,
-    )
-    with floats.backend.load(workshop.build(design, floats).engine) as session:
+    with floats.backend.load(workshop.build(network.model, network.own_hw, "full", floats).engine) as session:
         path = FramePath(session)
         for frame in frames.frames():
             path.run(frame)

@@ -13,15 +13,19 @@ from typing import Any
 import msgspec
 import numpy.typing as npt
 
+from edgeseg.backends import open_backend
+from edgeseg.bench.budget.workshop import Workshop
 from edgeseg.bench.collection import read_with_samples
 from edgeseg.bench.matrix.merge import Rounds, merge
 from edgeseg.bench.matrix.plan import Cell, Plan, keep_plan
 from edgeseg.bench.record import Record, Settings, read_record
 from edgeseg.bench.runner import options_of
+from edgeseg.build.candidates import Candidate
+from edgeseg.build.identity import sign
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.build.ungated import build_ungated
-from edgeseg.card import card_path
+from edgeseg.card import card_path, write_card
 from edgeseg.errors import EdgesegError, MissingDependency, UsageError
+from edgeseg.files import write_bytes
 
 __all__ = ["run_matrix"]
 
@@ -77,6 +81,10 @@ class _Work:
         self._measure_s = self._settings.duration_s + self._settings.warm_up_s + OPEN_S
         self._all_s = len(plan.cells) * (BUILD_S + plan.rounds * self._measure_s)
         self._done_s = 0.0
+        self._engines = folder / "engines"
+        self._engines.mkdir(exist_ok=True)
+        recipe = BuildRecipe(upsample=self._settings.upsample, calib=self._settings.frames)
+        self._workshop = Workshop(recipe, self._engines)
         self.left_out: dict[str, str] = {}
 
     def build(self) -> None:
@@ -114,25 +122,24 @@ class _Work:
         self._on_progress(self._done_s / self._all_s, what)
 
     def _engine(self, cell: Cell) -> Path | None:
-        """The engine, where it was built: the file beside which its card lies, which is written last."""
-        folder = self._folder / "engines" / cell.folder
-        names = (folder / "engine").read_text().strip() if (folder / "engine").is_file() else ""
-        path = folder / names
-        return path if names and path.is_file() and card_path(path).is_file() else None
+        """The engine, where it was built; its path is written down last."""
+        told = self._engines / f"{cell.folder}.txt"
+        path = self._engines / (told.read_text() if told.is_file() else "absent")
+        return path if path.is_file() and card_path(path).is_file() else None
 
     def _build(self, cell: Cell) -> None:
-        folder = self._folder / "engines" / cell.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        recipe = BuildRecipe(
-            model=cell.model,
-            precision=cell.precision,
-            backend=cell.backend,
-            imgsz=cell.size_hw,
-            upsample=self._settings.upsample,
-            calib=self._settings.frames,
-        )
-        engine = build_ungated(recipe, folder, lambda _, what: self._tell(f"build {cell.name}: {what}"))
-        (folder / "engine").write_text(str(engine.path.relative_to(folder)))
+        backend = open_backend(cell.backend)
+        possible = (*(("int8",) if backend.dialects else ()), *backend.floats)
+        if cell.precision not in possible:
+            raise UsageError(f"{cell.backend} can't run {cell.precision} here; possible: {', '.join(possible)}.")
+        # Of its forms of INT8 the one that the library is likely to run fastest.
+        dialect = backend.dialects[0] if cell.precision == "int8" else "float"
+        candidate = Candidate(backend, cell.precision, dialect, "candidate")
+        engine = self._workshop.build(cell.model, cell.size_hw, self._settings.upsample, candidate).engine
+        if backend.native:
+            write_card(engine.path, sign(engine.card))
+        path = str(engine.path.relative_to(self._engines))
+        write_bytes(self._engines / f"{cell.folder}.txt", path.encode())
 
     def _round(self, cell: Cell, number: int) -> Path:
         return self._folder / "rounds" / cell.folder / str(number) / "bench.json"
