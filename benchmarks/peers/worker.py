@@ -2,10 +2,10 @@
 
     PYTHON worker.py PEER.py VARIANT GIVEN MADE CORES
 
-`PEER.py` has `prepare(variant, given, made)`, which makes what the peer needs of the files in `given` in the folder `made`,
-and `open_peer(variant, given, made, threads)`, which returns an object with `settings`, a dict, and
-`infer(frame, stages)`, from a frame `(H, W, 3)` uint8 BGR to its class map `(H, W)` uint8. It needs nothing but
-the standard library, numpy and what the peer itself needs.
+`PEER.py` has `prepare(variant, given, made)`, which makes what the peer needs of the files in the folder `given` in the
+folder `made`, and `open_peer(variant, given, made, threads)`, which returns an object with `settings`, a dict, and
+`infer(frame, stages)`, from a frame `(H, W, 3)` uint8 BGR to its class map `(H, W)` uint8. This file needs nothing but
+the standard library and numpy.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """OpenVINO's Model API with a network that NNCF quantized.
 
 - `stock`: `nncf.quantize` and `Model.create_model` with nothing but what they need to be told of the network.
-- `tuned`: what the two document for accuracy and speed. NNCF: the preset for asymmetric activations, the slower and more
-  accurate bias correction, its fix for processors on which 8-bit products overflow. Model API: the device and its threads,
-  the latency hint, one request, no soft prediction.
+- `tuned`: what the two document for accuracy and speed. NNCF: the preset for asymmetric activations, the slower and
+  more accurate bias correction, its fix for processors on which 8-bit products overflow. Model API: the device and its
+  threads, the latency hint, one request, no soft prediction.
 - `class-map`: the same network with its argmax in the graph, and a wrapper of one's own around it, since Model API's
   (0.4.7) fails on an output without classes. As far as one gets without leaving Model API.
 """
@@ -97,7 +97,11 @@ class ModelApi:
         if variant == "stock":
             self._model = SegmentationModel.create_model(path, model_type="Segmentation", configuration=configuration)
             adapter = {"device": "AUTO (the default)", "nstreams": "1 (the default)"}
-            nncf = {"preset": "performance (the default)", "subset_size": 300, "overflow_fix": "first layer (the default)"}
+            nncf = {
+                "preset": "performance (the default)",
+                "subset_size": 300,
+                "overflow_fix": "first layer (the default)",
+            }
         else:
             options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
             opened = OpenvinoAdapter(openvino.Core(), path, device="CPU", plugin_config=options, max_num_requests=1)

@@ -24,9 +24,7 @@ class OnnxRuntime:
         self.mean, self.std = np.float32(about["mean"]), np.float32(about["std"])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            given / "network.onnx", options, providers=["CPUExecutionProvider"]
-        )
+        self.session = onnxruntime.InferenceSession(given / "network.onnx", options, providers=["CPUExecutionProvider"])
         self.settings = {
             "precision": "float32",
             "intra_op_num_threads": threads,

@@ -1,7 +1,7 @@
-"""PyTorch in Python: eager as its tuning guide has it, and `torch.compile` as its inference guides have it.
+"""PyTorch, `eager` and by `torch.compile`.
 
-Both: eval, `torch.inference_mode` or `no_grad`, channels last (pytorch.org: Performance Tuning Guide; Channels Last Memory
-Format). Compiled: Inductor with frozen weights, which folds the batch norms.
+Both in eval mode, without gradients and with channels last, as PyTorch's Performance Tuning Guide has it; compiled by
+Inductor with frozen weights, which folds the batch norms.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._inductor import config as inductor
 
 
 def prepare(variant: str, given: Path, made: Path) -> None:
@@ -46,9 +47,7 @@ class PyTorch:
             "behind": "argmax over logits of full size",
         }
         if variant == "compile":
-            import torch._inductor.config
-
-            torch._inductor.config.freezing = True
+            inductor.freezing = True
             self.net = torch.compile(self.net)
             self.settings |= {"torch.compile": "default mode", "torch._inductor.config.freezing": True}
 
