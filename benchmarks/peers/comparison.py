@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def compare(
     with ExitStack() as stack:
         labels = np.load(place.given / "labels.npy")
         for lane in lanes:
-            _step(lane, "load", lambda lane=lane: lane.open(stack), say)
-            _step(lane, "segment all frames", lambda lane=lane: lane.score(labels, material.classes), say)
+            _step(lane, "load", partial(lane.open, stack), say)
+            _step(lane, "segment all frames", partial(lane.score, labels, material.classes), say)
         with Watch() as watch:
             try:
                 _take_turns(lanes, settings, kernel, say)

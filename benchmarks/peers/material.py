@@ -161,7 +161,7 @@ def export_network(net: nn.Module, folder: Path) -> None:
         with atomic_path(folder / "network.pt2") as part:
             torch.export.save(torch.export.export(net, example), part)
         with atomic_path(folder / "network.pt") as part:
-            torch.jit.trace(net, example).save(part)
+            torch.jit.trace(net, example).save(part)  # type: ignore[no-untyped-call]
         with atomic_path(folder / "network.onnx") as part:
             names: Any = {"input_names": ["image"], "output_names": ["logits"]}
             torch.onnx.export(net, example, part, dynamo=True, external_data=False, verbose=False, **names)

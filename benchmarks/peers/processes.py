@@ -53,7 +53,13 @@ class WorkerProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(UNWANTED)}
         if sees_edgeseg:
             environment["PYTHONPATH"] = str(ROOT)
-        words = [folder / "peer.py", variant, given.resolve(), made.resolve(), ",".join(map(str, cores))]
+        words: list[str | Path] = [
+            folder / "peer.py",
+            variant,
+            given.resolve(),
+            made.resolve(),
+            ",".join(map(str, cores)),
+        ]
         with log.open("ab") as told:
             self._process = subprocess.Popen(
                 [python, *([] if sees_edgeseg else ["-I"]), WORKER, *words],

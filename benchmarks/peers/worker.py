@@ -71,7 +71,10 @@ class Worker:
 
     def turn(self, seconds: float) -> dict[str, Any]:
         """Frames one after the other for so long, and one at least."""
-        infer, begins, latencies, stages = self._peer.infer, [], [], []
+        infer = self._peer.infer
+        begins: list[int] = []
+        latencies: list[int] = []
+        stages: list[dict[str, int]] = []
         settled = time.perf_counter_ns() + round(1e9 * min(SETTLE_S, seconds / 2))
         end = settled + round(1e9 * seconds)
         while time.perf_counter_ns() < settled:
