@@ -1,4 +1,4 @@
-"""Fill the tables of README and CONTRIBUTING from the records, and write RESULTS.md: `python benchmarks/tables.py`.
+"""Fill the tables of README and CONTRIBUTING from the records: `python benchmarks/tables.py`.
 
 A table stands between `<!-- table: NAME of FOLDER -->` and `<!-- end -->`; FOLDER is one of benchmarks/records.
 """

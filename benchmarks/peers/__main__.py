@@ -3,8 +3,8 @@
     python -m benchmarks.peers [-o benchmarks/records/DATE-CPU] [--only model_api --only pytorch/eager] [--rounds 24]
 
 The first run makes a virtual environment for each peer, and each converts and quantizes the network: half an hour. What
-they made is kept, and later runs take a few minutes. The record goes to the folder, and benchmarks/RESULTS.md is
-written from it where all peers were asked for.
+they made is kept, and later runs take ten minutes. The record goes to the folder, and benchmarks/RESULTS.md is written
+from it where all peers were asked for and it lies in benchmarks/records.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from benchmarks.peers.comparison import compare
 from benchmarks.peers.entries import ENTRIES, REFERENCE, chosen
 from benchmarks.peers.lane import Workplace
 from benchmarks.peers.material import open_material
-from benchmarks.peers.record import Settings, write_record
-from benchmarks.peers.results import RESULTS, markdown
+from benchmarks.peers.record import Settings, read_record, write_record
+from benchmarks.peers.results import RECORDS, RESULTS, markdown
 from edgeseg.errors import EdgesegError, UsageError
 from edgeseg.files import write_bytes
 
@@ -31,8 +31,16 @@ USUAL = Settings()
 def main(words: list[str] | None = None) -> int:
     """Measure, print, and keep the record. 1 where edgeseg itself was not measured."""
     asked = _parser().parse_args(words)
+    if asked.page:
+        write_bytes(RESULTS, markdown(read_record(asked.page / "peers.json"), asked.page.resolve()).encode())
+        return 0
     settings = Settings(
-        only=tuple(asked.only), rounds=asked.rounds, turn_s=asked.turn, data=asked.data, cores=_cores(asked.cores)
+        only=tuple(asked.only),
+        rounds=asked.rounds,
+        turn_s=asked.turn,
+        data=asked.data,
+        cores=_cores(asked.cores),
+        engine=asked.engine,
     )
     entries = chosen(settings.only)
     if asked.engine:
@@ -46,7 +54,7 @@ def main(words: list[str] | None = None) -> int:
         raise EdgesegError("It was stopped before anything was measured.", hint="What was prepared is kept.")
     path = write_record(record, samples, asked.out)
     text = markdown(record, path.parent)
-    if len(entries) == len(ENTRIES) and record.complete:
+    if len(entries) == len(ENTRIES) and record.complete and path.parent.resolve().parent == RECORDS:
         write_bytes(RESULTS, text.encode())
     print(text)
     _say(f"record: {path}")
@@ -63,8 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--turn", type=float, default=USUAL.turn_s, metavar="SECONDS", help="Of each entry in a round.")
     parser.add_argument("--data", default=USUAL.data, help="A folder with train/ and val/, or the name of a data set.")
     parser.add_argument("--cores", default="", help="Numbers of the cores, as 0,1; by default the first two.")
-    parser.add_argument("--engine", help="Measure this engine of edgeseg's, rather than build one.")
+    parser.add_argument(
+        "--engine", default=USUAL.engine, help="Measure this engine of edgeseg's, rather than build one."
+    )
     parser.add_argument("--work", type=Path, default=FOLDER / "work", help="Keeps what is prepared.")
+    parser.add_argument(
+        "--page", type=Path, metavar="FOLDER", help="Measure nothing; write RESULTS.md from the record in this folder."
+    )
     return parser
 
 

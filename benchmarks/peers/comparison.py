@@ -209,6 +209,7 @@ def _command(settings: Settings) -> str:
         ("--turn", settings.turn_s, usual.turn_s),
         ("--data", settings.data, usual.data),
         ("--cores", settings.cores, usual.cores),
+        ("--engine", settings.engine, usual.engine),
     ):
         if given != default:
             words += [option, ",".join(map(str, given)) if isinstance(given, tuple) else str(given)]

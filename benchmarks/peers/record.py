@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         turn_s: Seconds of a turn that count.
         data: A data set's folder or its name.
         cores: That all entries are pinned to.
+        engine: Path of edgeseg's engine, where none was to be built.
     """
 
     only: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     turn_s: float = 0.75
     data: str = "camvid"
     cores: tuple[int, ...] = (0, 1)
+    engine: str = ""
 
 
 class Ratio(msgspec.Struct, frozen=True, kw_only=True):

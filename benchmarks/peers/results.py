@@ -10,10 +10,10 @@ from pathlib import Path
 
 from benchmarks.peers.record import PeerRecord, PeersRecord, read_record
 
-__all__ = ["RESULTS", "Goal", "goals", "losses", "markdown", "written_again"]
+__all__ = ["RECORDS", "RESULTS", "Goal", "goals", "losses", "markdown", "written_again"]
 
-RECORDS = Path(__file__).parents[1] / "records"
-RESULTS = Path(__file__).parents[1] / "RESULTS.md"
+RECORDS = Path(__file__).resolve().parents[1] / "records"
+RESULTS = RECORDS.with_name("RESULTS.md")
 SOURCE = re.compile(r"<!-- record: (\S+) -->")
 #: Least FPS to those of an entry, where there is a goal.
 LEAST_RATIO = {

@@ -330,7 +330,7 @@ def test_a_record_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_the_page_in_the_repository_is_that_of_its_record() -> None:
     page = RESULTS.read_text()
-    assert written_again(page) == page, "python benchmarks/tables.py writes it"
+    assert written_again(page) == page, "python -m benchmarks.peers --page FOLDER writes it"
 
 
 @pytest.mark.slow
