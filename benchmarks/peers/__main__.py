@@ -71,9 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--turn", type=float, default=USUAL.turn_s, metavar="SECONDS", help="Of each entry in a round.")
     parser.add_argument("--data", default=USUAL.data, help="A folder with train/ and val/, or the name of a data set.")
     parser.add_argument("--cores", default="", help="Numbers of the cores, as 0,1; by default the first two.")
-    parser.add_argument(
-        "--engine", default=USUAL.engine, help="Measure this engine of edgeseg's, rather than build one."
-    )
+    parser.add_argument("--engine", default=USUAL.engine, help="Measure this one of edgeseg's; none is built.")
     parser.add_argument("--work", type=Path, default=FOLDER / "work", help="Keeps what is prepared.")
     parser.add_argument(
         "--page", type=Path, metavar="FOLDER", help="Measure nothing; write RESULTS.md from the record in this folder."
