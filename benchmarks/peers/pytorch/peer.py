@@ -1,0 +1,68 @@
+"""PyTorch, `eager` and by `torch.compile`.
+
+Both in eval mode, without gradients and with channels last, as PyTorch's Performance Tuning Guide has it; compiled by
+Inductor with frozen weights, which folds the batch norms.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch._inductor import config as inductor
+
+
+def prepare(variant: str, given: Path, made: Path) -> None:
+    """Compile into Inductor's cache; the exported program is else loaded as it is."""
+    if variant == "compile":
+        frame = np.load(given / "frames.npy", mmap_mode="r")[0]
+        open_peer(variant, given, made, len(os.sched_getaffinity(0))).infer(np.array(frame), Unmarked())
+
+
+class Unmarked:
+    """Stages that nobody looks at."""
+
+    def mark(self, stage: str) -> None:
+        """Nothing."""
+
+
+class PyTorch:
+    """The exported program as a module."""
+
+    def __init__(self, variant: str, given: Path, made: Path, threads: int) -> None:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(made / "inductor")
+        about = json.loads((given / "material.json").read_text())
+        self.mean, self.std = (torch.tensor(about[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+        torch.set_num_threads(threads)
+        self.net = torch.export.load(given / "network.pt2").module().to(memory_format=torch.channels_last)
+        self.settings: dict[str, Any] = {
+            "precision": "float32",
+            "threads": torch.get_num_threads(),
+            "memory_format": "channels_last",
+            "before": "torch.from_numpy, BGR to RGB, (x - mean) / std",
+            "behind": "argmax over logits of full size",
+        }
+        if variant == "compile":
+            inductor.freezing = True
+            self.net = torch.compile(self.net)
+            self.settings |= {"torch.compile": "default mode", "torch._inductor.config.freezing": True}
+
+    def infer(self, frame: Any, stages: Any) -> Any:
+        with torch.no_grad():  # Frozen weights need it: they can't be had of tensors made in inference mode.
+            image = torch.from_numpy(frame).flip(2).permute(2, 0, 1).unsqueeze(0)
+            image = (image.to(torch.float32, memory_format=torch.channels_last) - self.mean) / self.std
+            stages.mark("preprocess")
+            logits = self.net(image)
+            stages.mark("inference")
+            class_map = logits.argmax(1)[0].to(torch.uint8).numpy()
+        stages.mark("postprocess")
+        return np.ascontiguousarray(class_map)
+
+
+def open_peer(variant: str, given: Path, made: Path, threads: int) -> PyTorch:
+    """`eager` or `compile`."""
+    return PyTorch(variant, given, made, threads)

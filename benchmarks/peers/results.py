@@ -1,0 +1,242 @@
+"""`benchmarks/RESULTS.md`, written from a record."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.peers.record import PeerRecord, PeersRecord, read_record
+
+__all__ = ["RECORDS", "RESULTS", "Goal", "goals", "losses", "markdown", "written_again"]
+
+RECORDS = Path(__file__).resolve().parents[1] / "records"
+RESULTS = RECORDS.with_name("RESULTS.md")
+SOURCE = re.compile(r"<!-- record: (\S+) -->")
+#: Least FPS to those of an entry, where there is a goal.
+LEAST_RATIO = {
+    "model_api/stock": 1.3,
+    "model_api/tuned": 1.0,
+    "model_api/class-map": 1.0,
+    "onnxruntime/plain": 2.5,
+    "pytorch/eager": 9.0,
+}
+#: Entries to whose mIoU there is a goal, and by how much it may be higher, as a fraction.
+SAME_MIOU, LEAST_MIOU = ("model_api/stock", "model_api/tuned", "model_api/class-map"), 0.003
+#: Largest share of the latency outside of the engine.
+MOST_OUTSIDE = 0.1
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What was asked for, and what was found.
+
+    Attributes:
+        against: Name of the entry, empty where it is edgeseg's alone.
+        met: None where it was not measured.
+    """
+
+    words: str
+    found: str
+    met: bool | None
+    against: str = ""
+
+
+def goals(record: PeersRecord) -> Iterator[Goal]:
+    """Each goal, met or not."""
+    own = record.entry(record.reference)
+    for name, least in LEAST_RATIO.items():
+        entry = record.entry(name)
+        if entry is None:
+            continue
+        ratio = entry.ratio
+        yield Goal(
+            f"at least {least:g} times the FPS of {entry.title}",
+            _ratio(entry) or "not measured",
+            None if ratio is None else ratio.median >= least,
+            name,
+        )
+    for name in SAME_MIOU:
+        entry = record.entry(name)
+        if entry is None:
+            continue
+        lower = None if own is None or own.miou is None or entry.miou is None else entry.miou - own.miou
+        yield Goal(
+            f"mIoU at most {100 * LEAST_MIOU:g} points below {entry.title}",
+            "not measured" if lower is None else f"{-100 * lower:+.2f} points",
+            None if lower is None else lower <= LEAST_MIOU,
+            name,
+        )
+    share = record.outside_share
+    yield Goal(
+        f"less than {MOST_OUTSIDE:.0%} of the time from frame to class map outside the engine",
+        "not measured" if share is None else f"{share:.1%}",
+        None if share is None else share < MOST_OUTSIDE,
+    )
+
+
+def losses(record: PeersRecord) -> Iterator[tuple[PeerRecord | None, str]]:
+    """Whom edgeseg loses to, and in what: a goal that is missed, speed, or mIoU."""
+    own = record.entry(record.reference)
+    for goal in goals(record):
+        if goal.met is False:
+            yield record.entry(goal.against), f"A goal is missed: {goal.words}; found {goal.found}."
+    for entry in record.entries:
+        if own is None or entry.name.partition("/")[0] == own.name.partition("/")[0]:
+            continue
+        if entry.ratio is not None and entry.ratio.median < 1:
+            yield entry, f"{entry.title} is faster: edgeseg has {_ratio(entry)} of its FPS."
+        if entry.miou is not None and own.miou is not None and entry.miou > own.miou:
+            yield entry, f"{entry.title} is more accurate by {100 * (entry.miou - own.miou):.2f} points of mIoU."
+
+
+def markdown(record: PeersRecord, folder: Path) -> str:
+    """The whole page.
+
+    Args:
+        record: Of a comparison.
+        folder: Where it lies, from which the page can be written again.
+    """
+    own = record.entry(record.reference)
+    device = record.environment.device
+    height, width = record.size_hw
+    lines = [
+        "# edgeseg and what others would use",
+        "",
+        f"<!-- record: {folder.name} -->",
+        "",
+        f"`{record.model}` on {record.frames} labelled frames of {width}x{height}, from a frame in memory to its class "
+        "map of that size: each system in a process and an environment of its own, on the same "
+        f"{len(record.settings.cores)} cores of {device.cpu}, in turns within one run of {record.created[:10]} "
+        f"({record.settings.rounds} rounds, {record.settings.turn_s:g} s a turn). FPS is one over the median latency. "
+        "The ratio is that of edgeseg's default INT8 engine to each system, the median over the rounds with its 95 % "
+        f"interval. The peers' quantizers were given the same {record.calibration_frames} frames of the train split; "
+        "edgeseg has ranges of a hundred of its frames, as they are shipped.",
+        "",
+        *(f"**{flag}**\n" for flag in _headlines(record)),
+        *_table(
+            ["system", "FPS", "latency p50, ms", "p90, ms", "edgeseg's FPS to it", "mIoU", "edgeseg's mIoU, points"],
+            [_row(entry, own) for entry in record.entries],
+        ),
+        "",
+        "## Goals",
+        "",
+        *_table(
+            ["goal", "found", "met"],
+            [[goal.words, goal.found, {True: "yes", False: "**no**", None: ""}[goal.met]] for goal in goals(record)],
+        ),
+        "",
+        "## Where edgeseg loses",
+        "",
+        *_losses(record),
+        "",
+        "## Where the time goes",
+        "",
+        "Medians by stage, ms. `call` is what lies between the stages that a library times itself.",
+        "",
+        *_stages(record.entries),
+        "",
+        "## Settings",
+        "",
+        "The documentation of each says what is best; `benchmarks/peers` has the code.",
+        "",
+        *(line for entry in record.entries for line in _settings(entry)),
+        "## Measured again by",
+        "",
+        "```text",
+        f"{record.command} -o benchmarks/records/{folder.name}",
+        "```",
+        "",
+        f"{device.cpu}, {device.cores} cores, kernel {device.kernel}, Python {device.python}. "
+        f"Every sample: `benchmarks/records/{folder.name}/{record.samples}`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def written_again(text: str) -> str:
+    """The page made anew from the record that it names."""
+    match = SOURCE.search(text)
+    if match is None:
+        raise ValueError("The page names no record.")
+    folder = RECORDS / match[1]
+    return markdown(read_record(folder / "peers.json"), folder)
+
+
+def _headlines(record: PeersRecord) -> list[str]:
+    """What makes the figures doubtful."""
+    stopped = [] if record.complete else ["It was stopped before its time; these are the samples until then."]
+    return [*stopped, *record.environment.flags]
+
+
+def _row(entry: PeerRecord, own: PeerRecord | None) -> list[str]:
+    if entry.latency is None:
+        return [entry.title, f"not measured: {_sentence(entry.failed)}", "", "", "", _points(entry.miou), ""]
+    p50, p90 = (entry.latency.percentiles_ms[name] for name in ("50", "90"))
+    differs = own is not None and own is not entry and own.miou is not None and entry.miou is not None
+    gap = f"{100 * ((own.miou or 0) - (entry.miou or 0)):+.2f}" if differs and own is not None else ""
+    ended = f" (ended midway: {_sentence(entry.failed)})" if entry.failed else ""
+    cells = ["" if value is None else f"{value:.1f}" for value in (p50, p90)]
+    return [entry.title + ended, f"{entry.fps:.1f}", *cells, _ratio(entry), _points(entry.miou), gap]
+
+
+def _losses(record: PeersRecord) -> Iterator[str]:
+    found = list(losses(record))
+    if not found:
+        yield "Nowhere among these."
+        return
+    yield from (f"- {words}" for _, words in found)
+    own = record.entry(record.reference)
+    others = list(dict.fromkeys(entry.name for entry, _ in found if entry is not None))
+    compared = [one for name in others if (one := record.entry(name)) is not None]
+    if own is not None and compared:
+        yield from ("", "Their time and edgeseg's, medians by stage, ms:", "")
+        yield from _stages([own, *compared])
+
+
+def _stages(entries: Sequence[PeerRecord]) -> list[str]:
+    names = list(dict.fromkeys(name for entry in entries for name in entry.stages))
+    rows = [
+        [entry.title, *(_median(entry, name) for name in names), f"{1e3 / entry.fps:.2f}"]
+        for entry in entries
+        if entry.fps
+    ]
+    return _table(["system", *names, "all"], rows)
+
+
+def _median(entry: PeerRecord, stage: str) -> str:
+    found = entry.stages.get(stage)
+    if found is None:
+        return ""
+    median = found.percentiles_ms["50"]
+    return f"{found.mean_ms if median is None else median:.2f}"
+
+
+def _settings(entry: PeerRecord) -> list[str]:
+    if not entry.settings:
+        return []
+    told = (f"{name}: `{json.dumps(value, default=str)}`" for name, value in entry.settings.items())
+    versions = ", ".join(f"{name} {version}" for name, version in entry.versions.items())
+    return [f"**{entry.title}** ({versions})", "", *(f"- {line}" for line in told), ""]
+
+
+def _ratio(entry: PeerRecord) -> str:
+    if entry.ratio is None:
+        return ""
+    interval = entry.ratio.interval
+    return f"{entry.ratio.median:.2f}" + ("" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})")
+
+
+def _points(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f}"
+
+
+def _sentence(failed: str) -> str:
+    return failed.splitlines()[0].replace("|", "\\|") if failed else ""
+
+
+def _table(heads: list[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    return [f"| {' | '.join(line)} |" for line in (heads, rule, *rows)]
