@@ -20,12 +20,13 @@ from benchmarks.peers.lane import Lane, Workplace
 from benchmarks.peers.material import Material
 from benchmarks.peers.record import PeerRecord, PeersRecord, Ratio, Settings
 from edgeseg import __version__
-from edgeseg.bench.figures import conditions_of, flags, latency_of
+from edgeseg.bench.figures import changed, conditions_of, flags, latency_of
 from edgeseg.bench.record import Environment
 from edgeseg.bench.reference import Reference
 from edgeseg.bench.statistics import bootstrap_interval
 from edgeseg.device import describe_device
-from edgeseg.device.conditions import Watch, throttle_counts
+from edgeseg.device.conditions import Watch
+from edgeseg.device.state import describe_state, throttle_counts
 
 __all__ = ["compare", "ratio_of"]
 
@@ -57,7 +58,7 @@ def compare(
         The record, and the arrays that it names as its samples.
     """
     lanes = [Lane(entry, place) for entry in entries]
-    device, throttled = describe_device(), throttle_counts()
+    device, before, throttled = describe_device(), describe_state(), throttle_counts()
     kernel: Kernel = []
     complete = True
     for lane in lanes:
@@ -74,14 +75,17 @@ def compare(
                 complete = False
     reference_ms = np.array([ns for _, ns in kernel], np.float64) / 1e6
     told = latency_of(reference_ms, (50.0,)) if kernel else None
+    after = describe_state()
     environment = Environment(
         device=device,
+        before=before,
+        after=after,
         versions=_versions(),
         container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
         reference_ms=float(np.median(reference_ms)) if kernel else float("nan"),
         reference_interval_ms=(told.intervals_ms["50"] or (told.min_ms, told.max_ms)) if told else (0.0, 0.0),
         conditions=conditions_of(watch.moments),
-        flags=flags(watch.moments, throttled, throttle_counts()),
+        flags=(*changed(before, after), *flags(watch.moments, throttled, throttle_counts())),
     )
     against = next(lane for lane in lanes if lane.entry.name == REFERENCE.name)
     record = PeersRecord(
