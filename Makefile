@@ -66,7 +66,7 @@ schema: $(TEST_VENV)/.installed ## Write the JSON Schema of a benchmark's record
 	$(TEST_VENV)/bin/python -m edgeseg.bench.schema
 
 clean: ## Remove virtual environments, caches and make-build/; engines stay
-	rm -rf $(VENV) $(TEST_VENV)* build dist *.egg-info make-build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(TEST_VENV)* benchmarks/peers/.venvs build dist *.egg-info make-build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: setup.cfg pyproject.toml

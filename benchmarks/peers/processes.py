@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +63,7 @@ class WorkerProcess:
             ",".join(map(str, cores)),
         ]
         with log.open("ab") as told:
+            self._told_before = told.tell()
             self._process = subprocess.Popen(
                 [python, *([] if sees_edgeseg else ["-I"]), WORKER, *words],
                 stdin=subprocess.PIPE,
@@ -82,7 +85,7 @@ class WorkerProcess:
             try:
                 self._process.communicate(timeout=ENDING_S if kind is None else 0)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                self._kill()
 
     def ask(self, do: str, timeout_s: float, **details: Any) -> dict[str, Any]:
         """What the worker answers.
@@ -107,9 +110,17 @@ class WorkerProcess:
         return answer["done"]
 
     def _died(self, do: str) -> EdgesegError:
-        code = self._process.wait(ENDING_S)
+        try:
+            code = self._process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:  # It closed its output, and lives.
+            self._kill()
+            code = self._process.wait()
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-        return EdgesegError(
-            f"It died {how} at '{do}'{': ' + last[0] if last else '.'}", hint=f"What it printed: {self._log}"
-        )
+        told = self._log.read_bytes()[self._told_before :].decode(errors="replace").strip().splitlines()
+        last = f": {told[-1]}" if told else "."
+        return EdgesegError(f"It died {how} at '{do}'{last}", hint=f"What it printed: {self._log}")
+
+    def _kill(self) -> None:
+        """It and what it started: a compiler, or a build."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("cv2")
 pytest.importorskip("onnx_ir")
-pytest.importorskip("psutil")
+psutil = pytest.importorskip("psutil")
 
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.comparison import compare
@@ -143,6 +143,17 @@ def test_what_fails_is_told_and_the_others_go_on(
     assert failed.failed.startswith(told) and (failed.latency is not None) == measured
     page = markdown(record, tmp_path)
     assert ("ended midway" if measured else "not measured") in page and failed.failed.splitlines()[0] in page
+
+
+def test_what_a_peer_started_ends_with_it(tmp_path: Path, place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.peers.lane.PREPARE_S", 1.0)
+    entry = tiny_entry(tmp_path, REFERENCE.name)
+    started = "import subprocess; (made / 'pid').write_text(str(subprocess.Popen(['sleep', '60']).pid)); time.sleep(60)"
+    (entry.folder / "peer.py").write_text(TINY.replace('(made / "prepared")', f'{started}; (made / "prepared")', 1))
+    (own,) = compare([entry], MATERIAL, QUICK, place, unheard)[0].entries
+    assert own.failed.startswith("No answer to 'prepare' within 1 s.")
+    child = int((place.work / entry.folder.name / "pid").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_peer_that_hangs_is_given_up(tmp_path: Path, place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,9 +105,6 @@ class ModelApi:
         else:
             options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
             opened = OpenvinoAdapter(openvino.Core(), path, device="CPU", plugin_config=options, max_num_requests=1)
-            height, width = about["size_hw"]
-            if variant == "class-map":
-                configuration |= {"input_frame_height": height, "input_frame_width": width}
             configuration |= {"return_soft_prediction": False}
             kind = "ClassMap" if variant == "class-map" else "Segmentation"
             self._model = SegmentationModel.create_model(opened, model_type=kind, configuration=configuration)

@@ -1,6 +1,6 @@
 """PyTorch, `eager` and by `torch.compile`.
 
-Both in eval mode, without gradients and with channels last, as PyTorch's Performance Tuning Guide has it; compiled by
+Both in inference mode and with channels last, as PyTorch's Performance Tuning Guide has it; compiled by
 Inductor with frozen weights, which folds the batch norms.
 """
 
@@ -17,17 +17,7 @@ from torch._inductor import config as inductor
 
 
 def prepare(variant: str, given: Path, made: Path) -> None:
-    """Compile into Inductor's cache; the exported program is else loaded as it is."""
-    if variant == "compile":
-        frame = np.load(given / "frames.npy", mmap_mode="r")[0]
-        open_peer(variant, given, made, len(os.sched_getaffinity(0))).infer(np.array(frame), Unmarked())
-
-
-class Unmarked:
-    """Stages that nobody looks at."""
-
-    def mark(self, stage: str) -> None:
-        """Nothing."""
+    """Nothing: the exported program is loaded as it is, and compiled each time; frozen weights are not cached."""
 
 
 class PyTorch:
@@ -52,7 +42,7 @@ class PyTorch:
             self.settings |= {"torch.compile": "default mode", "torch._inductor.config.freezing": True}
 
     def infer(self, frame: Any, stages: Any) -> Any:
-        with torch.no_grad():  # Frozen weights need it: they can't be had of tensors made in inference mode.
+        with torch.inference_mode():
             image = torch.from_numpy(frame).flip(2).permute(2, 0, 1).unsqueeze(0)
             image = (image.to(torch.float32, memory_format=torch.channels_last) - self.mean) / self.std
             stages.mark("preprocess")
