@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,24 @@ def read_with_samples(path: Path) -> tuple[Record, dict[str, npt.NDArray[Any]]]:
     record = read_record(file)
     beside = file.parent / Path(record.samples).name
     try:
-        with np.load(beside, allow_pickle=False) as arrays:
-            return record, dict(arrays)
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"The samples of {file} can't be read from {beside}: {error}.") from error
+        with beside.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
+            samples = dict(arrays)
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(
+            f"The samples of {file} can't be read from {beside}: {error}.", hint="Measure again: edgeseg bench ENGINE"
+        ) from error
+    missing = [key for key in _expected(record) if key not in samples]
+    if missing:
+        raise UsageError(f"The samples in {beside} are not those of {file}: there is no {missing[0]}.")
+    return record, samples
+
+
+def _expected(record: Record) -> Iterator[str]:
+    """What the samples of a record hold at least."""
+    yield from ("reference.begin_s", "reference.ms")
+    for index, engine in enumerate(record.engines):
+        if engine.latency is not None:
+            yield from (f"{index}.begin_s", f"{index}.latency_ms")
 
 
 def same_conditions(records: Sequence[Record]) -> list[str]:
@@ -46,4 +62,12 @@ def same_conditions(records: Sequence[Record]) -> list[str]:
     scenarios = sorted({one.settings.scenario for one in records})
     if len(scenarios) > 1:
         found.append(f"These records are of different scenarios and not comparable: {', '.join(scenarios)}.")
+    for field in ("frames", "camera_hw", "source", "in_flight", "batch", "gpu_resize"):
+        told = {getattr(one.settings, field) for one in records}
+        if len(told) > 1:
+            words = ", ".join(str(value or "none") for value in sorted(told, key=str))
+            found.append(f"These records have different {field} and are not comparable: {words}.")
+    modes = sorted({one.environment.before.power_mode for one in records})
+    if len(modes) > 1:
+        found.append(f"These records are of different power modes: {', '.join(mode or 'none' for mode in modes)}.")
     return found

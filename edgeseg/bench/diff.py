@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.bench.collection import same_conditions
 from edgeseg.bench.record import Record
 from edgeseg.errors import UsageError
 
@@ -56,10 +57,14 @@ class Measured:
     def disturbed(self) -> frozenset[int]:
         """Blocks in which other processes kept the machine busy."""
         conditions = self.record.environment.conditions
-        pairs = zip(conditions.seconds, conditions.others, strict=True)
-        # A look is of the second before it, and the first is a second after the beginning.
-        busy = [seconds for seconds, others in pairs if others > OTHERS]
-        return frozenset(int((seconds + offset) // BLOCK_S) for seconds in busy for offset in (0.0, 1.0))
+        # A look is of the time since the one before; the first is a second after the beginning.
+        ends = [seconds + 1.0 for seconds in conditions.seconds[1:]]
+        ends.append(ends[-1] + 1.0 if ends else 1.0)
+        busy = [(end, others) for end, others in zip(ends, conditions.others, strict=False) if others > OTHERS]
+        lasted = max(1.0, (ends[-1] - 1.0) / max(1, len(ends) - 1))
+        return frozenset(
+            block for end, _ in busy for block in range(int((end - lasted) // BLOCK_S), int(end // BLOCK_S) + 1)
+        )
 
     def reference(self) -> tuple[Floats, Floats]:
         """The same of the reference kernel."""
@@ -109,7 +114,7 @@ def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
     if together:
         both = _paired(old.latencies(), new.latencies(), TURNS_PERCENT)
         if len(both) < BLOCKS:
-            raise _too_short(new)
+            raise _never_together() if min(len(one.latencies()[0]) for one in (old, new)) > 100 else _too_short(new)
         interval = _interval_of_one(both)
         ratio = float(np.median(both))
     else:
@@ -149,6 +154,13 @@ def _check(old: Measured, new: Measured) -> None:
         raise UsageError(
             f"One is of the scenario {old.record.settings.scenario}, the other of {new.record.settings.scenario}."
         )
+    if differing := same_conditions([old.record, new.record]):
+        raise UsageError(
+            f"The two can't be compared. {' '.join(differing)}", hint="Measure both in turns: edgeseg bench OLD NEW"
+        )
+    threads = [one.record.engines[one.index].execution.get("threads") for one in (old, new)]
+    if threads[0] != threads[1]:
+        raise UsageError(f"One ran with {threads[0]} threads, the other with {threads[1]}.")
     for one in (old, new):
         if f"{one.index}.latency_ms" not in one.samples:
             raise UsageError(f"There are no samples of {one.name}: it failed before it had any.")
@@ -162,6 +174,9 @@ def _notes(old: Record, new: Record) -> tuple[str, ...]:
             f"The machine itself was {max(ratio, 1 / ratio):.2f} times as {'slow' if ratio > 1 else 'fast'} the second "
             "time; measure both in turns to be sure: edgeseg bench OLD NEW"
         )
+    for when, one in (("old", old), ("new", new)):
+        found += [] if one.complete else [f"{when}: it was stopped before its time."]
+        found += [f"{when}: {engine.name} failed: {engine.failed}" for engine in one.engines if engine.failed]
     found += [f"{when}: {flag}" for when, one in (("old", old), ("new", new)) for flag in one.environment.flags]
     return tuple(found)
 
@@ -184,6 +199,13 @@ def _by_reference(old: Measured, new: Measured) -> tuple[Floats, Floats, bool]:
     undisturbed = min(len(blocks) for blocks in quiet) >= BLOCKS
     before, after = quiet if undisturbed else every
     return before, after, undisturbed
+
+
+def _never_together() -> UsageError:
+    return UsageError(
+        "The two were not measured in turns of less than two seconds, as those of a matrix are not.",
+        hint="Measure them in turns: edgeseg bench OLD NEW",
+    )
 
 
 def _paired(

@@ -14,7 +14,7 @@ from edgeseg.bench.lane import Lane
 from edgeseg.bench.record import Conditions, Energy, EngineRecord, Latency, Settings
 from edgeseg.bench.scenarios.soak import drift
 from edgeseg.bench.stages import LATENCY
-from edgeseg.bench.statistics import bootstrap_interval, early_stopping, percentile
+from edgeseg.bench.statistics import bootstrap_intervals, early_stopping, percentile
 from edgeseg.device.conditions import Moment, Watch
 from edgeseg.device.state import State
 
@@ -30,14 +30,16 @@ MOMENTS = 600
 
 
 def latency_of(samples_ms: Floats, percentiles: Sequence[float]) -> Latency:
-    """Figures of at least one sample, milliseconds in the order of measuring."""
+    """Figures of at least one sample, milliseconds in the order of measuring; always with the median."""
+    percentiles = sorted({50.0, *percentiles})
+    intervals = bootstrap_intervals(samples_ms, percentiles)
     return Latency(
         samples=len(samples_ms),
         mean_ms=float(samples_ms.mean()),
         min_ms=float(samples_ms.min()),
         max_ms=float(samples_ms.max()),
         percentiles_ms={f"{p:g}": percentile(samples_ms, p) for p in percentiles},
-        intervals_ms={f"{p:g}": bootstrap_interval(samples_ms, p) for p in percentiles},
+        intervals_ms={f"{p:g}": interval for p, interval in zip(percentiles, intervals, strict=True)},
     )
 
 
@@ -83,10 +85,10 @@ def energy_of(lane: Lane, watch: Watch, idle_w: float) -> Energy | None:
     """What its frames cost, decoding and drawing among it where these are timed; None where there is no sensor, or none
     of its readings fell into this engine's turns.
     """
-    if watch.rail is None or math.isnan(idle_w) or not lane.frames or not lane.turns_ns:
+    if watch.rail is None or math.isnan(idle_w) or not lane.frames or not lane.turn_ends_ns:
         return None
     at_ns, watts = (np.array(column) for column in zip(*watch.watts, strict=True)) if watch.watts else ((), ())
-    begins, ends = np.array(lane.turns_ns).T
+    begins, ends = np.array(lane.turn_begins_ns), np.array(lane.turn_ends_ns)
     place = np.searchsorted(begins, at_ns, side="right") - 1
     own = [power for power, turn, at in zip(watts, place, at_ns, strict=True) if turn >= 0 and at <= ends[turn]]
     if not own:
@@ -103,8 +105,9 @@ def energy_of(lane: Lane, watch: Watch, idle_w: float) -> Energy | None:
 
 
 def conditions_of(moments: Sequence[Moment]) -> Conditions:
-    """The looks at the machine as columns, evenly fewer where there are very many."""
-    kept = moments[:: max(1, len(moments) // MOMENTS)]
+    """The looks at the machine as columns; of very many, one for several, with the load of that with the most."""
+    step = max(1, math.ceil(len(moments) / MOMENTS))
+    kept = [_worst(moments[index : index + step]) for index in range(0, len(moments), step)]
     begin = moments[0].at_ns if moments else 0
     return Conditions(
         seconds=[(one.at_ns - begin) / 1e9 for one in kept],
@@ -115,6 +118,10 @@ def conditions_of(moments: Sequence[Moment]) -> Conditions:
         watts=[one.watts for one in kept],
         rss_mb=[one.rss_mb for one in kept],
     )
+
+
+def _worst(moments: Sequence[Moment]) -> Moment:
+    return moments[0]._replace(others=max(one.others for one in moments))
 
 
 def changed(before: State, after: State) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from array import array
 from collections import defaultdict, deque
 from collections.abc import Iterator
 
@@ -40,9 +41,9 @@ class Lane:
     def __init__(self, name: str, engine: Engine, session: Session) -> None:
         self.name, self.engine, self.session = name, engine, session
         self.path = FramePath(session)
-        self.samples_ns: defaultdict[str, list[int]] = defaultdict(list)
-        self.begins_ns: list[int] = []
-        self.turns_ns: list[tuple[int, int]] = []
+        # Numbers of eight bytes each: a soak looks at the memory that it is part of.
+        self.samples_ns: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+        self.begins_ns, self.turn_begins_ns, self.turn_ends_ns = array("q"), array("q"), array("q")
         self.seconds = 0.0
         self.frames = self.warm_up_frames = 0
         self.steady = False
@@ -53,12 +54,15 @@ class Lane:
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
         """What is done inside is of this engine; where that fails, it is out, and the others go on."""
-        begin = time.perf_counter_ns()
+        self.turn_begins_ns.append(time.perf_counter_ns())
         try:
             yield
         except EdgesegError as error:
             self.failed = error.message
-        self.turns_ns.append((begin, time.perf_counter_ns()))
+        except Exception as error:  # Whatever is wrong with one library, what was measured is kept.
+            self.failed = f"{type(error).__name__}: {error}"
+        finally:
+            self.turn_ends_ns.append(time.perf_counter_ns())
 
     def note(self, begin_ns: int, times_ns: dict[str, int]) -> None:
         """A frame was answered."""

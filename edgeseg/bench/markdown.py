@@ -187,8 +187,8 @@ def _with_interval(latency: Latency | None, percent: str) -> str:
 
 
 def _median(latency: Latency) -> str:
-    value = latency.percentiles_ms.get("50")
-    return f"{latency.mean_ms if value is None else value:.2f}"
+    value = latency.percentiles_ms["50"]
+    return "n/a" if value is None else f"{value:.2f}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -14,7 +14,7 @@ SIDE = 512
 
 
 class Reference:
-    """Filters an image as a convolution does, on all cores that OpenCV uses: arithmetic and memory.
+    """Filters an image as a convolution does, on one core: arithmetic and memory.
 
     It never changes, so that its time tells how fast the machine is just now, whatever engine is measured.
     """

@@ -183,7 +183,7 @@ def options_of(settings: Settings) -> list[str]:
         value = getattr(settings, field)
         if field in ("scenario", "duration_s") and soaked and option != "--soak":
             continue
-        if value != getattr(Settings(), field):
+        if value != getattr(Settings(), field) or option == "--soak":
             words += [option] if value is True else [option, _spelled(value, "x" if field == "camera_hw" else ",")]
     return words
 
@@ -191,4 +191,4 @@ def options_of(settings: Settings) -> list[str]:
 def _spelled(value: Any, between: str) -> str:
     if isinstance(value, tuple):
         return between.join(_spelled(one, between) for one in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

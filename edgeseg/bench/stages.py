@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from edgeseg.data.resize import frame_for_card, restore_class_map
 from edgeseg.labels import LabelSet
 from edgeseg.stream.overlay import Overlay
 
-__all__ = ["BESIDE", "LATENCY", "FramePath"]
+__all__ = ["BESIDE", "LATENCY", "FramePath", "UInt8"]
 
 UInt8 = npt.NDArray[np.uint8]
 #: From a camera's frame in memory to the class map in its coordinates.
@@ -49,9 +50,6 @@ class FramePath:
         times: dict[str, int] = {}
         if encoded is not None:
             times["decode"] = _timed(lambda: cv2.imdecode(encoded, cv2.IMREAD_COLOR))
-        frame_hw = (frame.shape[0], frame.shape[1])
-        if self.class_map.shape != frame_hw:
-            self.class_map = np.empty(frame_hw, np.uint8)
         begin = time.perf_counter_ns()
         for buffer in self._session.input_buffer():
             frame_for_card(frame, self._card.preprocess, buffer)
@@ -59,9 +57,7 @@ class FramePath:
         ticket = self._session.submit()
         answers = ticket.result()
         answered = time.perf_counter_ns()
-        for answer in answers:
-            small = np.asarray(answer, np.uint8)
-            restore_class_map(small, frame_hw, self._card.preprocess.resize, self.class_map)
+        self.restore(answers, frame)
         end = time.perf_counter_ns()
         inside = {stage: round(1e6 * ms) for stage, ms in ticket.stage_ms.items()}
         times |= {"resize": resized - begin, **inside}
@@ -71,6 +67,15 @@ class FramePath:
         if encoded is not None:
             times["draw"] = _timed(lambda: self._overlay.draw(frame, self.class_map))
         return times
+
+    def restore(self, answers: npt.NDArray[Any], frame: UInt8) -> None:
+        """Bring an engine's class maps to the coordinates of a frame; the last is kept as `class_map`."""
+        frame_hw = (frame.shape[0], frame.shape[1])
+        if self.class_map.shape != frame_hw:
+            self.class_map = np.empty(frame_hw, np.uint8)
+        for answer in answers:
+            small = np.asarray(answer, np.uint8)
+            restore_class_map(small, frame_hw, self._card.preprocess.resize, self.class_map)
 
 
 def _timed(act: Callable[[], object]) -> int:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["bootstrap_interval", "early_stopping", "least_samples", "percentile"]
+__all__ = ["bootstrap_interval", "bootstrap_intervals", "early_stopping", "least_samples", "percentile"]
 
 Floats = npt.NDArray[np.float64]
 #: So many samples must lie beyond a percentile, for it to be told.
 BEYOND = 10
 #: Of the estimate by early stopping, as MLPerf Inference has it.
 CONFIDENCE = 0.99
-RESAMPLES = 400
+RESAMPLES = 200
 
 
 def least_samples(percent: float) -> int:
@@ -33,35 +34,42 @@ def percentile(samples: Floats, percent: float) -> float | None:
     return float(np.percentile(samples, percent)) if enough else None
 
 
-def bootstrap_interval(
-    samples: Floats, percent: float, *, confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float] | None:
-    """Interval of a percentile by the bootstrap, on blocks of neighbours, since what disturbs a machine lasts.
+def bootstrap_intervals(
+    samples: Floats, percents: Sequence[float], *, confidence: float = 0.95, seed: int = 0
+) -> list[tuple[float, float] | None]:
+    """Intervals of percentiles by the bootstrap, on blocks of neighbours, since what disturbs a machine lasts.
 
     The moving block bootstrap of Künsch (1989), with blocks of the cube root of N.
 
     Args:
         samples: `(N,)` in the order of measuring.
-        percent: Above 0 and below 100.
+        percents: Above 0 and below 100.
         confidence: Of the interval, below 1.
         seed: Of the resamples.
 
     Returns:
-        Its ends, None where the percentile itself is not told.
+        The ends of each, None where the percentile itself is not told.
     """
     count = len(samples)
-    if percentile(samples, percent) is None:
-        return None
+    told = [percent for percent in percents if percentile(samples, percent) is not None]
+    if not told:
+        return [None] * len(percents)
     length = max(1, round(count ** (1 / 3)))
     blocks = math.ceil(count / length)
     rng = np.random.default_rng(seed)
-    found = np.empty(RESAMPLES)
+    found = np.empty((RESAMPLES, len(told)))
     for index in range(RESAMPLES):
         begins = rng.integers(0, count - length + 1, blocks)
         chosen = (begins[:, None] + np.arange(length)).ravel()[:count]
-        found[index] = np.percentile(samples[chosen], percent)
-    low, high = np.percentile(found, (50 * (1 - confidence), 50 * (1 + confidence)))
-    return float(low), float(high)
+        found[index] = np.percentile(samples[chosen], told)
+    low, high = np.percentile(found, (50 * (1 - confidence), 50 * (1 + confidence)), axis=0)
+    ends = dict(zip(told, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+    return [ends.get(percent) for percent in percents]
+
+
+def bootstrap_interval(samples: Floats, percent: float, *, seed: int = 0) -> tuple[float, float] | None:
+    """The same of one percentile."""
+    return bootstrap_intervals(samples, (percent,), seed=seed)[0]
 
 
 def early_stopping(samples: Floats, percent: float = 90.0) -> float | None:

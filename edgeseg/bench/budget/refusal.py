@@ -13,6 +13,13 @@ from edgeseg.errors import GateFailed
 __all__ = ["command", "none_holds", "too_inaccurate", "too_slow"]
 
 
+#: What is typed again where it was given, besides what a search fixes.
+KEPT = (
+    *("data", "frames", "calib", "calibrator", "gate_frames", "max_drop", "max_class_drop", "min_agreement"),
+    *("mean", "std", "input_range", "channels", "classes", "output", "threshold", "network", "pixel_format"),
+)
+
+
 def too_slow(front: Front, recipe: BuildRecipe) -> GateFailed:
     """No point is within the budget."""
     fastest = min(front.points, key=lambda one: one.p90_ms)
@@ -67,7 +74,11 @@ def command(budget: Budget, recipe: BuildRecipe, fps: float) -> str:
     words += ["--imgsz", "{}x{}".format(*recipe.imgsz)] if recipe.imgsz is not None else []
     words += ["--upsample", recipe.upsample] if "upsample" in budget.fixed else []
     words += _given({"--backend": recipe.backend}, "auto")
-    words += _given({"--data": recipe.data, "--frames": recipe.frames, "--calib": recipe.calib}, "")
+    for field in KEPT:
+        value = getattr(recipe, field)
+        if value != getattr(BuildRecipe(), field):
+            spelled = ",".join(f"{one:g}" for one in value) if isinstance(value, tuple) else str(value)
+            words += [f"--{field.replace('_', '-')}", spelled]
     return shlex.join(words)
 
 

@@ -169,13 +169,15 @@ class _Finals:
         return Attempt(design=pick.name, p90_ms=p90, built=built, failure=self._failure(report, p90)), report
 
     def _p90_ms(self, report: BuildReport) -> float | None:
-        """Of an engine by itself; where that is beyond the budget, the better of two runs."""
+        """Of an engine by itself; where that is beyond the budget, the better of two runs; None where it failed."""
         engine = find_engine(report.engine)
         found = []
         with load_session(engine) as session:
             for _ in range(2):
                 lane = Lane(report.engine, engine, session)
                 race([lane], self.contest.yardstick.timed, rounds=CONFIRMED)
+                if lane.failed:
+                    return None
                 found += [p90] if (p90 := percentile(times_ms(lane), 90)) is not None else []
                 if found and found[-1] <= self.contest.budget.ms:
                     break

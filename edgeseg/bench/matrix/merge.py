@@ -35,7 +35,7 @@ def merge(
         command: What measures it again.
         complete: No round is missing.
     """
-    every = [one for of_one in rounds.values() for one in of_one]
+    every = sorted((one for of_one in rounds.values() for one in of_one), key=lambda one: _begin(*one))
     origin = min(_begin(record, samples) for record, samples in every)
     told: dict[str, npt.NDArray[Any]] = {
         key: np.concatenate([_shifted(key, record, samples, origin) for record, samples in every])
@@ -50,9 +50,8 @@ def merge(
         }
         engines.append(_engine(name, of_one, own))
         told |= {f"{index}.{key}": values for key, values in own.items()}
-    first = min(every, key=lambda one: _begin(*one))[0]
     record = msgspec.structs.replace(
-        first,
+        every[0][0],
         created=max(record.created for record, _ in every),
         command=command,
         environment=_environment(rounds, every, origin, told["reference.ms"]),
@@ -112,8 +111,7 @@ def _energy(parts: Sequence[EngineRecord]) -> Energy | None:
 def _environment(
     rounds: Mapping[str, Rounds], every: Sequence[tuple[Record, Samples]], origin: float, reference_ms: Floats
 ) -> Environment:
-    ordered = sorted(every, key=lambda one: _begin(*one))
-    first, last = ordered[0][0].environment, ordered[-1][0].environment
+    first, last = every[0][0].environment, every[-1][0].environment
     told = latency_of(reference_ms, (50.0,))
     return msgspec.structs.replace(
         first,
@@ -121,15 +119,15 @@ def _environment(
         versions={name: version for record, _ in every for name, version in record.environment.versions.items()},
         reference_ms=float(np.median(reference_ms)),
         reference_interval_ms=told.intervals_ms["50"] or (told.min_ms, told.max_ms),
-        conditions=_conditions(ordered, origin),
+        conditions=_conditions(every, origin),
         flags=_flags(rounds),
     )
 
 
-def _conditions(ordered: Rounds, origin: float) -> Conditions:
+def _conditions(every: Rounds, origin: float) -> Conditions:
     """The looks at the machine during all rounds, in the order of time."""
     columns: dict[str, list[Any]] = {name: [] for name in Conditions.__struct_fields__}
-    for record, samples in ordered:
+    for record, samples in every:
         begin = _begin(record, samples) - origin
         for name, column in columns.items():
             values = getattr(record.environment.conditions, name)

@@ -17,6 +17,8 @@ from edgeseg.files import sha256_bytes, write_bytes
 __all__ = ["Cell", "Plan", "cells", "keep_plan"]
 
 FILE = "matrix.json"
+#: What has to be the same for a matrix to go on, and what it is called.
+WHAT = {"cells": "engines", "settings": "settings", "rounds": "rounds", "models": "content of the models"}
 
 
 class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,12 +57,14 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         settings: Of each engine over all rounds.
         rounds: Each engine is measured so often, all others between.
         command: What measures it again.
+        models: Hashes of the models that are files, by the name that was given.
     """
 
     cells: tuple[Cell, ...]
     settings: Settings
     rounds: int
     command: str
+    models: dict[str, str]
 
 
 def cells(
@@ -93,8 +97,9 @@ def keep_plan(plan: Plan, folder: Path) -> None:
         return
     except msgspec.MsgspecError as error:
         raise UsageError(f"{path} is no plan of a matrix: {error}.", hint="Give another folder: -o DIR") from error
-    if before != plan:
+    if differing := [field for field in WHAT if getattr(before, field) != getattr(plan, field)]:
         raise UsageError(
-            f"Another matrix was begun in {folder}: {before.command}",
-            hint="Go on with that one by this command, or begin this one in another folder: -o DIR",
+            f"Another matrix was begun in {folder}, with other {' and '.join(WHAT[field] for field in differing)}: "
+            f"{before.command}",
+            hint="Begin this one in another folder: -o DIR",
         )

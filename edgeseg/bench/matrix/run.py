@@ -64,8 +64,10 @@ def run_matrix(
     if not rounds:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in work.left_out.items())
         raise UsageError(f"None of the {len(plan.cells)} engines can be measured here. {reasons}")
-    record, samples = merge(rounds, work.left_out, plan.command, complete=complete)
-    return msgspec.structs.replace(record, settings=plan.settings), samples
+    never = {name: reason for name, reason in work.left_out.items() if name not in rounds}
+    record, samples = merge(rounds, never, plan.command, complete=complete)
+    engines = tuple(msgspec.structs.replace(one, failed=work.left_out.get(one.name, "")) for one in record.engines)
+    return msgspec.structs.replace(record, settings=plan.settings, engines=engines), samples
 
 
 class _Work:
@@ -79,12 +81,14 @@ class _Work:
         self._plan, self._folder, self._on_progress = plan, folder, on_progress
         self._settings = _of_one_round(plan)
         self._measure_s = self._settings.duration_s + self._settings.warm_up_s + OPEN_S
-        self._all_s = len(plan.cells) * (BUILD_S + plan.rounds * self._measure_s)
         self._done_s = 0.0
         self._engines = folder / "engines"
         self._engines.mkdir(exist_ok=True)
         recipe = BuildRecipe(upsample=self._settings.upsample, calib=self._settings.frames)
         self._workshop = Workshop(recipe, self._engines)
+        unbuilt = sum(self._engine(cell) is None for cell in plan.cells)
+        left = sum(not self._round(cell, number).is_file() for cell in plan.cells for number in self._numbers())
+        self._left_s = max(1.0, unbuilt * BUILD_S + left * self._measure_s)
         self.left_out: dict[str, str] = {}
 
     def build(self) -> None:
@@ -98,28 +102,33 @@ class _Work:
                     self.left_out[cell.name] = error.message
                 except EdgesegError as error:
                     self.left_out[cell.name] = f"{error.message} {error.hint}".strip()
-            self._done_s += BUILD_S
+                self._done_s += BUILD_S
 
     def measure(self) -> None:
         """Each engine once a round, so that what drifts on the machine hits all alike."""
-        for number in range(1, self._plan.rounds + 1):
+        for number in self._numbers():
             for cell in self._plan.cells:
+                if self._round(cell, number).is_file():
+                    continue
                 self._tell(f"round {number} of {self._plan.rounds}: {cell.name}")
-                if cell.name not in self.left_out and not self._round(cell, number).is_file():
+                if cell.name not in self.left_out:
                     self._measure(cell, number)
                 self._done_s += self._measure_s
 
+    def _numbers(self) -> range:
+        """Of the rounds."""
+        return range(1, self._plan.rounds + 1)
+
     def rounds(self) -> dict[str, Rounds]:
         """What is done, by the engine's name."""
-        numbers = range(1, self._plan.rounds + 1)
         found = {
-            cell.name: [self._round(cell, number) for number in numbers if self._round(cell, number).is_file()]
+            cell.name: [self._round(cell, number) for number in self._numbers() if self._round(cell, number).is_file()]
             for cell in self._plan.cells
         }
         return {name: [read_with_samples(path) for path in paths] for name, paths in found.items() if paths}
 
     def _tell(self, what: str) -> None:
-        self._on_progress(self._done_s / self._all_s, what)
+        self._on_progress(min(1.0, self._done_s / self._left_s), what)
 
     def _engine(self, cell: Cell) -> Path | None:
         """The engine, where it was built; its path is written down last."""
@@ -135,6 +144,8 @@ class _Work:
         # Of its forms of INT8 the one that the library is likely to run fastest.
         dialect = backend.dialects[0] if cell.precision == "int8" else "float"
         candidate = Candidate(backend, cell.precision, dialect, "candidate")
+        if cell.precision == "int8":
+            self._workshop.calibration(cell.model, lambda _, what: self._tell(f"{cell.name}: {what}"))
         engine = self._workshop.build(cell.model, cell.size_hw, self._settings.upsample, candidate).engine
         if backend.native:
             write_card(engine.path, sign(engine.card))

@@ -21,8 +21,8 @@ SHOWN_PERCENTILE = 99.5
 POINTS = 240
 
 
-def histogram(latencies: Mapping[str, Floats]) -> str:
-    """How often which latency came, milliseconds, as a share of each engine's frames."""
+def histogram(latencies: Mapping[int, Floats]) -> str:
+    """How often which latency came, milliseconds, as a share of each engine's frames; by the engine's place."""
     every = np.concatenate(list(latencies.values()))
     low, high = float(every.min()), float(np.percentile(every, SHOWN_PERCENTILE))
     edges = np.linspace(low, max(high, low * 1.001 + 1e-6), BINS + 1)
@@ -31,12 +31,12 @@ def histogram(latencies: Mapping[str, Floats]) -> str:
     plane = Plane(
         linear("latency, ms", low, float(edges[-1])), linear("% of frames", 0, top, 5), "Histogram of latency"
     )
-    for index, share in enumerate(shares.values()):
+    for index, share in shares.items():
         plane.line(np.repeat(edges, 2)[1:-1], 100 * np.repeat(share, 2), index)
     return plane.svg()
 
 
-def percentile_curve(latencies: Mapping[str, Floats]) -> str:
+def percentile_curve(latencies: Mapping[int, Floats]) -> str:
     """The latency that a share of the frames stay below; rare slow ones get as much room as usual ones."""
     most = max(len(ms) for ms in latencies.values())
     nines = max(1.0, math.log10(most))
@@ -48,7 +48,7 @@ def percentile_curve(latencies: Mapping[str, Floats]) -> str:
     every = np.concatenate(list(latencies.values()))
     y = linear("ms", float(every.min()), float(every.max()), 6)
     plane = Plane(Axis("share of frames that are faster", marks, place), y, "Latency by percentile")
-    for index, ms in enumerate(latencies.values()):
+    for index, ms in latencies.items():
         ordered = np.sort(ms)
         places = np.linspace(0, nines, 200)
         percents = 100 * (1 - 10.0**-places)
@@ -57,17 +57,17 @@ def percentile_curve(latencies: Mapping[str, Floats]) -> str:
     return plane.svg()
 
 
-def time_series(title: str, unit: str, series: Mapping[str, tuple[Floats, Floats]], height: int = 190) -> str:
+def time_series(title: str, unit: str, series: Mapping[int, tuple[Floats, Floats]], height: int = 190) -> str:
     """Values over the seconds of the run; of many that lie close, the median."""
-    thinned = [_thinned(seconds, values) for seconds, values in series.values()]
-    told = np.concatenate([values for _, values in thinned])
+    thinned = {index: _thinned(seconds, values) for index, (seconds, values) in series.items()}
+    told = np.concatenate([values for _, values in thinned.values()])
     told = told[~np.isnan(told)]
-    ends = max(float(seconds[-1]) for seconds, _ in thinned)
+    ends = max(float(seconds[-1]) for seconds, _ in thinned.values())
     low, high = (float(told.min()), float(told.max())) if len(told) else (0.0, 1.0)
     pad = max(0.05 * (high - low), 0.02 * abs(high), 1e-6)
     y = linear(unit, max(0.0, low - pad) if low >= 0 else low - pad, high + pad, 5)
     plane = Plane(linear("s", 0, ends), y, title, height=height)
-    for index, (seconds, values) in enumerate(thinned):
+    for index, (seconds, values) in thinned.items():
         plane.line(seconds, values, index)
     return plane.svg()
 

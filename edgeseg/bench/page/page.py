@@ -92,14 +92,13 @@ def _section(record: Record, samples: Samples) -> Section:
 
 
 def _charts(record: Record, samples: Samples) -> list[Chart]:
-    measured = _shown(record, samples)
+    shown = _shown(record, samples)
     more = "" if len(record.engines) <= SHOWN else f" Of the {SHOWN} fastest engines."
-    latencies = {name: np.asarray(samples[f"{index}.latency_ms"], np.float64) for name, index in measured.items()}
+    latencies = {index: np.asarray(samples[f"{index}.latency_ms"], np.float64) for index in shown}
     found: list[Chart] = []
     if latencies:
         over_time = {
-            name: (np.asarray(samples[f"{index}.begin_s"], np.float64), latencies[name])
-            for name, index in measured.items()
+            index: (np.asarray(samples[f"{index}.begin_s"], np.float64), ms) for index, ms in latencies.items()
         }
         told = {
             "Histogram": (f"How often which latency came; the slowest 0.5 % are left out.{more}", histogram(latencies)),
@@ -111,10 +110,10 @@ def _charts(record: Record, samples: Samples) -> list[Chart]:
         }
         found += [Chart(title, words, svg) for title, (words, svg) in told.items()]
     medians = {
-        engine.name: {stage: told.percentiles_ms.get("50") or told.mean_ms for stage, told in engine.stages.items()}
+        engine.name: {stage: ms for stage, one in engine.stages.items() if (ms := one.percentiles_ms["50"]) is not None}
         for engine in record.engines
-        if engine.stages
     }
+    medians = {name: stages for name, stages in medians.items() if stages}
     if medians:
         words = "Medians. What is pale is measured with every frame, but no part of the latency."
         found.append(Chart("Stages", words, stage_bars(medians, BESIDE)))
@@ -126,21 +125,20 @@ def _charts(record: Record, samples: Samples) -> list[Chart]:
     found += _conditions(record.environment.conditions)
     reference = samples.get("reference.ms", ())
     if len(reference) > 1:
-        series = {"reference": (np.asarray(samples["reference.begin_s"]), np.asarray(reference))}
+        series = {0: (np.asarray(samples["reference.begin_s"]), np.asarray(reference))}
         words = "Time of a fixed kernel that ran between the frames: it tells how fast the machine was."
         found.append(Chart("Reference", words, time_series("Reference kernel", "ms", series)))
     return found
 
 
-def _shown(record: Record, samples: Samples) -> dict[str, int]:
-    """Indices by name of the engines that have samples; of many, the fastest, in their order."""
+def _shown(record: Record, samples: Samples) -> list[int]:
+    """Places of the engines that have samples; of many, of the fastest."""
     medians = {
         index: float(np.median(samples[f"{index}.latency_ms"]))
         for index in range(len(record.engines))
         if len(samples.get(f"{index}.latency_ms", ()))
     }
-    fastest = sorted(sorted(medians, key=lambda index: medians[index])[:SHOWN])
-    return {record.engines[index].name: index for index in fastest}
+    return sorted(sorted(medians, key=lambda index: medians[index])[:SHOWN])
 
 
 def _rooflines(record: Record, samples: Samples) -> list[Chart]:
@@ -171,5 +169,5 @@ def _conditions(conditions: Conditions) -> list[Chart]:
     for title, (unit, values) in told.items():
         column = np.array([np.nan if value is None else value for value in values], np.float64)
         if len(column) > 1 and not np.isnan(column).all():
-            found.append(Chart(title, "", time_series(title, unit, {title: (seconds, column)}, 150)))
+            found.append(Chart(title, "", time_series(title, unit, {0: (seconds, column)}, 150)))
     return found

@@ -25,10 +25,12 @@ def measure(turns: Turns) -> None:
     settings = turns.settings
 
     def turn(lane: Lane, number: int) -> None:
+        answered: list[tuple[int, dict[str, int]]] = []
+
         def on_frame(segmented: Segmented) -> None:
-            begin = segmented.captured.captured_ns
             stages = {stage: round(1e6 * ms) for stage, ms in segmented.stage_ms.items()}
-            lane.note(begin, {LATENCY: round(1e6 * segmented.class_map_age_ms), **stages})
+            times = {LATENCY: round(1e6 * segmented.class_map_age_ms), **stages}
+            answered.append((segmented.captured.captured_ns, times))
 
         seconds = min(TURN_S, settings.duration_s) if settings.duration_s else TURN_S
         with open_source(settings.source) as source:
@@ -41,6 +43,9 @@ def measure(turns: Turns) -> None:
                 Callbacks(on_frame=on_frame),
                 stop=lambda: time.monotonic() - begin >= seconds,
             )
+        # Only now, so that a turn that is broken off counts neither frames nor time.
+        for begin_ns, times in answered:
+            lane.note(begin_ns, times)
         lane.seconds += report.shown / report.fps if report.fps else time.monotonic() - begin
         lane.note_camera(
             source.fps,
