@@ -146,7 +146,7 @@ def _matrix(models: tuple[str, ...], out: Path, asked: dict[str, Any], plan: Set
 
 def _measured(engines: tuple[str, ...], plan: Settings, *, roofline: bool) -> Measured:
     from edgeseg.bench import run_benchmark
-    from edgeseg.bench.roofline.measure import add_rooflines
+    from edgeseg.bench.roofline.add import add_rooflines
     from edgeseg.build.graphs import find_or_build
 
     with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:

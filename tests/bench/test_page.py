@@ -20,7 +20,7 @@ pytest.importorskip("psutil")
 from edgeseg.bench import Benchmark, Record, Settings, run_benchmark
 from edgeseg.bench.markdown import row, stage_rows
 from edgeseg.bench.page import html
-from edgeseg.bench.roofline.measure import add_rooflines
+from edgeseg.bench.roofline.add import add_rooflines
 from tests.engines import tiny_engine
 
 HOSTILE = "<script>document.title='run'</script>\"'& <b>"

@@ -23,10 +23,10 @@ from edgeseg.bench.markdown import markdown, row
 from edgeseg.bench.page import html
 from edgeseg.bench.roofline import ceilings as ceilings_module
 from edgeseg.bench.roofline import measure
+from edgeseg.bench.roofline.add import add_rooflines
 from edgeseg.bench.roofline.attribute import layers_of
 from edgeseg.bench.roofline.bandwidth import bandwidths
 from edgeseg.bench.roofline.ceilings import measure_ceilings
-from edgeseg.bench.roofline.measure import add_rooflines
 from edgeseg.bench.roofline.structs import COLUMNS, Ceilings
 from edgeseg.bench.roofline.synthetic import Shape, build_network, network
 from edgeseg.bench.roofline.words import held_back_rows, sentences
