@@ -57,13 +57,13 @@ class Measured:
     def disturbed(self) -> frozenset[int]:
         """Blocks in which other processes kept the machine busy."""
         conditions = self.record.environment.conditions
-        # A look is of the time since the one before; the first is a second after the beginning.
-        ends = [seconds + 1.0 for seconds in conditions.seconds[1:]]
-        ends.append(ends[-1] + 1.0 if ends else 1.0)
-        busy = [(end, others) for end, others in zip(ends, conditions.others, strict=False) if others > OTHERS]
-        lasted = max(1.0, (ends[-1] - 1.0) / max(1, len(ends) - 1))
+        # The first look comes a second after the first frame and is of that second, the next of that behind it.
+        begins = conditions.seconds
+        ends = [*begins[1:], begins[-1] + (begins[-1] - begins[-2] if len(begins) > 1 else 1.0)] if begins else []
+        looks = zip(begins, ends, conditions.others, strict=True)
+        busy = [(begin, end) for begin, end, others in looks if others > OTHERS]
         return frozenset(
-            block for end, _ in busy for block in range(int((end - lasted) // BLOCK_S), int(end // BLOCK_S) + 1)
+            block for begin, end in busy for block in range(int(begin // BLOCK_S), int(end // BLOCK_S) + 1)
         )
 
     def reference(self) -> tuple[Floats, Floats]:

@@ -108,6 +108,26 @@ def test_blocks_in_which_others_were_busy_decide_nothing(one: Record, busy: rang
     assert any("nothing is decided" in note for note in found.notes) == (verdict == "undecided")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "others", "blocks"),
+    [
+        pytest.param(
+            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [0, 0, 0, 1, 0, 0], {1, 2}, id="a look is of the second before it"
+        ),
+        pytest.param([0.0, 6.0, 12.0], [0, 1, 0], {3, 4, 5, 6}, id="one look is kept for six"),
+        pytest.param([0.0], [1], {0}, id="one look alone"),
+        pytest.param([], [], set(), id="none at all"),
+    ],
+)
+def test_the_blocks_that_a_busy_look_spoils(
+    one: Record, seconds: list[float], others: list[float], blocks: set[int]
+) -> None:
+    told: dict[str, Any] = dict.fromkeys(Conditions.__struct_fields__, [None] * len(seconds))
+    told |= {"seconds": seconds, "others": others, "rss_mb": [1.0] * len(seconds)}
+    environment = msgspec.structs.replace(one.environment, conditions=msgspec.convert(told, Conditions))
+    assert Measured(msgspec.structs.replace(one, environment=environment), 0, {}).disturbed() == blocks
+
+
 def other_machine(record: Record) -> Record:
     device = msgspec.structs.replace(record.environment.device, cpu="Another CPU")
     return msgspec.structs.replace(record, environment=msgspec.structs.replace(record.environment, device=device))
