@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +17,11 @@ from benchmarks.peers.entries import REFERENCE, Entry
 from benchmarks.peers.lane import Lane, Workplace
 from benchmarks.peers.material import Material
 from benchmarks.peers.record import PeerRecord, PeersRecord, Ratio, Settings
-from edgeseg import __version__
-from edgeseg.bench.figures import changed, conditions_of, flags, latency_of
-from edgeseg.bench.record import Environment
+from edgeseg.bench.figures import latency_of
 from edgeseg.bench.reference import Reference
 from edgeseg.bench.statistics import bootstrap_interval
-from edgeseg.device import describe_device
+from edgeseg.bench.surroundings import Surroundings
 from edgeseg.device.conditions import Watch
-from edgeseg.device.state import describe_state, throttle_counts
 
 __all__ = ["compare", "ratio_of"]
 
@@ -58,7 +53,7 @@ def compare(
         The record, and the arrays that it names as its samples.
     """
     lanes = [Lane(entry, place) for entry in entries]
-    device, before, throttled = describe_device(), describe_state(), throttle_counts()
+    surroundings = Surroundings(PACKAGES)
     kernel: Kernel = []
     complete = True
     for lane in lanes:
@@ -74,25 +69,12 @@ def compare(
             except KeyboardInterrupt:
                 complete = False
     reference_ms = np.array([ns for _, ns in kernel], np.float64) / 1e6
-    told = latency_of(reference_ms, (50.0,)) if kernel else None
-    after = describe_state()
-    environment = Environment(
-        device=device,
-        before=before,
-        after=after,
-        versions=_versions(),
-        container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
-        reference_ms=float(np.median(reference_ms)) if kernel else float("nan"),
-        reference_interval_ms=(told.intervals_ms["50"] or (told.min_ms, told.max_ms)) if told else (0.0, 0.0),
-        conditions=conditions_of(watch.moments),
-        flags=(*changed(before, after), *flags(watch.moments, throttled, throttle_counts())),
-    )
     against = next(lane for lane in lanes if lane.entry.name == REFERENCE.name)
     record = PeersRecord(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command=_command(settings),
         settings=settings,
-        environment=environment,
+        environment=surroundings.environment(watch.moments, reference_ms),
         model=material.model,
         size_hw=material.size_hw,
         frames=material.frames,
@@ -189,16 +171,6 @@ def _samples(lanes: Sequence[Lane], kernel: Kernel) -> dict[str, npt.NDArray[Any
         found[f"{index}.round"] = np.array(lane.rounds, np.int64)
         found[f"{index}.latency_ms"] = lane.latencies_ms()
         found |= {f"{index}.{stage}_ms": ms for stage, ms in lane.stages_ms().items()}
-    return found
-
-
-def _versions() -> dict[str, str]:
-    found = {"edgeseg": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -8,32 +8,26 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg import __version__
 from edgeseg.backends import Engine
-from edgeseg.bench.figures import changed, conditions_of, engine_record, flags, latency_of
+from edgeseg.bench.figures import engine_record
 from edgeseg.bench.frames import TimedFrames
 from edgeseg.bench.lane import Lane
-from edgeseg.bench.record import Environment, Record, Settings
+from edgeseg.bench.record import Record, Settings
 from edgeseg.bench.scenarios import camera, single_stream, throughput
+from edgeseg.bench.surroundings import Surroundings
 from edgeseg.bench.turns import Turns
 from edgeseg.build.store import load_session
-from edgeseg.device import describe_device
 from edgeseg.device.conditions import Watch
 from edgeseg.device.power import Rail, find_rail
-from edgeseg.device.state import describe_state, throttle_counts
 from edgeseg.errors import UsageError
 
 __all__ = ["Benchmark", "options_of", "run_benchmark"]
 
-#: Packages whose versions matter to speed, besides the backends' libraries.
-PACKAGES = ("numpy", "opencv-python", "opencv-python-headless")
 SCENARIOS: dict[str, Callable[[Turns], None]] = {
     "single-stream": single_stream.measure,
     "throughput": throughput.measure,
@@ -91,7 +85,7 @@ def run_benchmark(
     """
     if not engines:
         raise UsageError("There is no engine to time.", hint="Build one: edgeseg build --int8")
-    device, before, throttled = describe_device(), describe_state(), throttle_counts()
+    surroundings = Surroundings()
     frames = TimedFrames(settings.frames, settings.camera_hw)
     rail = rail or find_rail()
     idle_w = _idle_watts(rail, on_progress)
@@ -106,21 +100,9 @@ def run_benchmark(
                 SCENARIOS[settings.scenario](turns)
             except KeyboardInterrupt:
                 complete = False
-            after = describe_state()
+        reference_ms = np.asarray([ns for _, ns in turns.reference_ns], np.float64) / 1e6
+        environment = surroundings.environment(watch.moments, reference_ms)
         records = tuple(engine_record(lane, settings, watch, idle_w, alone=len(lanes) == 1) for lane in lanes)
-    reference = np.asarray([ns for _, ns in turns.reference_ns], np.float64) / 1e6
-    told = latency_of(reference, (50.0,))
-    environment = Environment(
-        device=device,
-        before=before,
-        after=after,
-        versions=_versions(),
-        container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
-        reference_ms=float(np.median(reference)),
-        reference_interval_ms=told.intervals_ms["50"] or (told.min_ms, told.max_ms),
-        conditions=conditions_of(watch.moments),
-        flags=(*changed(before, after), *flags(watch.moments, throttled, throttle_counts())),
-    )
     record = Record(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command=shlex.join(["edgeseg", "bench", *engines, *options_of(settings)]),
@@ -162,16 +144,6 @@ def _samples(lanes: list[Lane], turns: Turns) -> dict[str, npt.NDArray[Any]]:
         found[f"{index}.begin_s"] = (np.array(lane.begins_ns, np.float64) - first) / 1e9
         for stage, times in lane.samples_ns.items():
             found[f"{index}.{stage}_ms"] = np.array(times, np.float64) / 1e6
-    return found
-
-
-def _versions() -> dict[str, str]:
-    found = {"edgeseg": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
