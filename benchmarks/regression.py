@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
+import os
 import random
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -41,7 +44,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         slowdown: What the engine was made slower by, as a share.
         repeats: Each record of the engine as it is, compared with each later one.
         planted: Each record of it compared with each of the slowed one.
-        in_turns: The engine and itself, and the engine and the slowed one, measured in turns.
+        in_turns: The engine and itself, and the engine and the slowed one, measured in turns for a third of the time.
     """
 
     schema: Literal["edgeseg.regression/1"] = "edgeseg.regression/1"
@@ -66,14 +69,17 @@ def disturb() -> None:
 
 @contextmanager
 def disturbed() -> Iterator[None]:
-    """Another process works now and then."""
-    process = multiprocessing.get_context("spawn").Process(target=disturb, daemon=True)
-    process.start()
+    """Another process works now and then. It is no child of this one, whose work would be taken for the benchmark's."""
+    shell = subprocess.run(
+        ["sh", "-c", '"$0" "$1" --disturb >/dev/null 2>&1 & echo $!', sys.executable, __file__],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     try:
         yield
     finally:
-        process.kill()
-        process.join()
+        os.kill(int(shell.stdout), signal.SIGKILL)
 
 
 def slowed(load: Callable[..., Session], share: float) -> Callable[..., Session]:
@@ -118,7 +124,8 @@ def measure_all(engine: Engine, repeats: int, seconds: float, slowdown: float, k
             plain.append(measure({"engine": engine}, seconds))
             slower.append(measure({SLOWED: slow}, seconds))
             turns += [
-                measure({"engine": engine, other: one}, seconds) for other, one in (("itself", engine), (SLOWED, slow))
+                measure({"engine": engine, other: one}, seconds / 3)
+                for other, one in (("itself", engine), (SLOWED, slow))
             ]
     if keep is not None:
         for kind, found in {"plain": plain, SLOWED: slower, "turns": turns}.items():
@@ -136,22 +143,28 @@ def measure_all(engine: Engine, repeats: int, seconds: float, slowdown: float, k
 
 
 def verdicts(found: tuple[Difference, ...], wanted: str) -> str:
-    """How many have the verdict that is wanted, and how far their ratios lie apart."""
+    """How many have the verdict that is wanted, how many have none, and how far the others' ratios lie apart."""
+    ratios = [one.ratio for one in found if one.verdict != "undecided"]
     right = sum(one.verdict == wanted for one in found)
-    low, high = min(one.ratio for one in found), max(one.ratio for one in found)
-    return f"{right} of {len(found)} {wanted}, ratios {low:.3f} to {high:.3f}"
+    told = f"{right} of {len(found)} {wanted}, {len(found) - len(ratios)} undecided"
+    return f"{told}, ratios of the others {min(ratios):.3f} to {max(ratios):.3f}" if ratios else told
 
 
 def main() -> None:
     """Measure, print, and keep the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", nargs="?", help="Path or name; the last built by default.")
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path)
+    parser.add_argument("--disturb", action="store_true", help="Work and rest, until killed.")
     parser.add_argument("--keep", type=Path, help="Folder that gets every record and sample.")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--duration", type=float, default=20.0, help="Seconds of each measurement.")
+    parser.add_argument("--duration", type=float, default=60.0, help="Seconds of each record; in turns a third.")
     parser.add_argument("--slowdown", type=float, default=0.1)
     asked = parser.parse_args()
+    if asked.disturb:
+        disturb()
+    if asked.out is None:
+        parser.error("-o is needed: the file that gets the record.")
     result = measure_all(find_engine(asked.engine), asked.repeats, asked.duration, asked.slowdown, asked.keep)
     write_bytes(asked.out, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     itself, planted = (tuple(one for one in result.in_turns if (one.new == SLOWED) is slow) for slow in (False, True))

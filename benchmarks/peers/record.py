@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
+from edgeseg.bench.kept import Samples, read_json, write_both
 from edgeseg.bench.record import Environment, Latency
-from edgeseg.errors import UsageError
-from edgeseg.files import write_bytes
 
 __all__ = ["SCHEMA", "PeerRecord", "PeersRecord", "Ratio", "Settings", "read_record", "write_record"]
 
@@ -96,6 +91,7 @@ class PeersRecord(msgspec.Struct, frozen=True, kw_only=True):
         outside_share: Share of its latency that the reference spends outside of its engine, the median over frames.
         samples: File beside the record with every sample: `0.begin_s`, `0.round` and `0.latency_ms` of the first entry,
             and of its stages; `kernel.begin_s` and `kernel.ms` of the fixed kernel that tells the machine's speed.
+        samples_sha256: Of that file; empty in what older versions wrote.
         complete: It was not stopped before its time.
     """
 
@@ -114,6 +110,7 @@ class PeersRecord(msgspec.Struct, frozen=True, kw_only=True):
     outside_share: float | None
     entries: tuple[PeerRecord, ...]
     samples: str
+    samples_sha256: str = ""
     complete: bool = True
 
     def entry(self, name: str) -> PeerRecord | None:
@@ -121,13 +118,10 @@ class PeersRecord(msgspec.Struct, frozen=True, kw_only=True):
         return next((one for one in self.entries if one.name == name), None)
 
 
-def write_record(record: PeersRecord, samples: Mapping[str, npt.NDArray[Any]], folder: Path) -> Path:
+def write_record(record: PeersRecord, samples: Samples, folder: Path) -> Path:
     """Write `peers.json` and the samples beside it, each whole or not at all, and return the first one's path."""
-    content = io.BytesIO()
-    np.savez_compressed(content, **samples)  # type: ignore[arg-type]
-    write_bytes(folder / record.samples, content.getvalue())
     path = folder / "peers.json"
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    write_both(record, samples, path, record.samples)
     return path
 
 
@@ -137,9 +131,4 @@ def read_record(path: Path) -> PeersRecord:
     Raises:
         UsageError: There is none, or it is of another version.
     """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=PeersRecord)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(
-            f"{path} is no record of schema {SCHEMA}: {error}.", hint="Measure again: python -m benchmarks.peers"
-        ) from error
+    return read_json(path, PeersRecord, SCHEMA, "python -m benchmarks.peers")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from edgeseg.bench.record import Record, read_record
+from edgeseg.bench.kept import read_samples
+from edgeseg.bench.record import AGAIN, Record, read_record
 from edgeseg.errors import UsageError
 
 __all__ = ["read_with_samples", "same_conditions"]
@@ -28,17 +26,10 @@ def read_with_samples(path: Path) -> tuple[Record, dict[str, npt.NDArray[Any]]]:
     """
     file = path / "bench.json" if path.is_dir() else path
     record = read_record(file)
-    beside = file.parent / Path(record.samples).name
-    try:
-        with beside.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
-            samples = dict(arrays)
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(
-            f"The samples of {file} can't be read from {beside}: {error}.", hint="Measure again: edgeseg bench ENGINE"
-        ) from error
+    samples = read_samples(file, record, AGAIN)
     missing = [key for key in _expected(record) if key not in samples]
     if missing:
-        raise UsageError(f"The samples in {beside} are not those of {file}: there is no {missing[0]}.")
+        raise UsageError(f"The samples in {record.samples} are not those of {file}: there is no {missing[0]}.")
     return record, samples
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
+from edgeseg.bench.kept import Samples, read_json, write_both
 from edgeseg.bench.roofline.structs import Roofline
 from edgeseg.card import Dialect, PixelFormat, Precision, Upsample
 from edgeseg.device import Device
 from edgeseg.device.state import State
-from edgeseg.errors import UsageError
-from edgeseg.files import write_bytes
 
 __all__ = [
+    "AGAIN",
     "SCHEMA",
     "Camera",
     "Conditions",
@@ -35,11 +31,11 @@ __all__ = [
 ]
 
 SCHEMA: Final = "edgeseg.bench/2"
+AGAIN = "edgeseg bench ENGINE"
 Scenario = Literal["single-stream", "throughput", "camera", "soak"]
 Percentile = Annotated[float, msgspec.Meta(gt=0, lt=100)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
-Samples = Mapping[str, npt.NDArray[Any]]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -245,6 +241,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         command: What measures it again.
         samples: File beside the record with every sample: `0.begin_s` and `0.latency_ms` of the first engine, and of
             its stages; `0.roofline.name` and more of its layers; `reference.begin_s` and `reference.ms`.
+        samples_sha256: Of that file; empty in what older versions wrote.
         left_out: Why engines that were asked for have no figures, by name.
         complete: It was not stopped before its time.
     """
@@ -256,6 +253,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     engines: tuple[EngineRecord, ...]
     samples: str
+    samples_sha256: str = ""
     left_out: dict[str, str] = {}
     complete: bool = True
 
@@ -266,11 +264,8 @@ def write_record(record: Record, samples: Samples, folder: Path) -> Path:
     Returns:
         The path of the JSON, which is written last.
     """
-    content = io.BytesIO()
-    np.savez_compressed(content, **samples)  # type: ignore[arg-type]
-    write_bytes(folder / record.samples, content.getvalue())
     path = folder / "bench.json"
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    write_both(record, samples, path, record.samples)
     return path
 
 
@@ -280,9 +275,4 @@ def read_record(path: Path) -> Record:
     Raises:
         UsageError: There is none, or it is of another version.
     """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Record)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(
-            f"{path} is no record of schema {SCHEMA}: {error}.", hint="Measure again: edgeseg bench ENGINE"
-        ) from error
+    return read_json(path, Record, SCHEMA, AGAIN)

@@ -18,7 +18,7 @@ from edgeseg.errors import UsageError
 if TYPE_CHECKING:
     from edgeseg.backends import Engine
     from edgeseg.bench import Record, Settings
-    from edgeseg.bench.record import Samples
+    from edgeseg.bench.kept import Samples
 
     Measured = tuple[Record, Samples]
 

@@ -87,9 +87,10 @@ def build(
     exit code is 7.
 
     With --fps the engine is searched for: engines of the shipped models at several sizes are timed in turns, from a
-    camera's frame to its class map, and scored, on --data in mIoU, else in agreement with the best network on --frames
-    or a demo video. The most accurate that keeps the budget is built as above and timed again. The whole front lies in
-    front.json and front.svg beside the engine, from the first measurement on.
+    camera's frame to its class map, and scored: mIoU on --data, else that which their cards tell of each size; a
+    network of your own in agreement with itself in float, on --frames or a demo video. The most accurate that keeps the
+    budget is built as above and timed again. The whole front lies in front.json and front.svg beside the engine, from
+    the first measurement on.
     """
     import msgspec
 

@@ -8,10 +8,54 @@ from typing import Any
 
 import msgspec
 
-from edgeseg.card import Card
+from edgeseg.card import Card, Dialect, Upsample
 from edgeseg.catalog import DEFAULT_MODEL
+from edgeseg.errors import ModelFileError
 
-__all__ = ["ShippedModel", "describe_shipped", "name_shipped"]
+__all__ = ["MeasuredSizes", "ShippedModel", "SizeRow", "describe_shipped", "measured_sizes", "name_shipped"]
+
+
+class SizeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """mIoU by dialect, 0 to 1, at one size of the network's input and one tail."""
+
+    size_hw: tuple[int, int]
+    upsample: Upsample
+    miou: dict[Dialect, float]
+
+
+class MeasuredSizes(msgspec.Struct, frozen=True, kw_only=True):
+    """mIoU of a shipped model at several sizes, at its labels' own resolution.
+
+    Attributes:
+        data: What it was measured on.
+        frames: How many these are.
+        how: In what it was computed.
+    """
+
+    data: str
+    frames: int
+    how: str
+    rows: tuple[SizeRow, ...]
+
+    def miou(self, size_hw: tuple[int, int], upsample: Upsample, dialect: Dialect) -> float | None:
+        """Of one size, tail and dialect; None where that was not measured."""
+        row = next((row for row in self.rows if (row.size_hw, row.upsample) == (size_hw, upsample)), None)
+        return None if row is None else row.miou.get(dialect)
+
+
+def measured_sizes(card: Card) -> MeasuredSizes | None:
+    """What a card tells of other sizes; None where it tells nothing.
+
+    Raises:
+        ModelFileError: It is damaged.
+    """
+    told = card.measured.get("sizes")
+    try:
+        return None if told is None else msgspec.convert(told, MeasuredSizes)
+    except msgspec.ValidationError as error:
+        raise ModelFileError(
+            f"The card of {card.model} tells mIoU by size in a way that can't be read: {error}."
+        ) from error
 
 
 class ShippedModel(msgspec.Struct, frozen=True, kw_only=True):

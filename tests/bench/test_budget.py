@@ -25,7 +25,7 @@ from edgeseg.cli import main
 from edgeseg.data.scene import Scene
 from edgeseg.errors import MissingDependency
 from edgeseg.graph.attach import attach_head_and_tail
-from edgeseg.graph.io import graph_card, load_graph, save_graph, set_card
+from edgeseg.graph.io import graph_card, load_graph, require_card, save_graph, set_card
 from edgeseg.graph.prepare import prepare_graph
 from edgeseg.labels import voc_palette
 from tests.engines import TINY_CARD
@@ -138,6 +138,28 @@ def test_the_picture_has_a_mark_for_each_point_and_the_budget(edgeseg: Any, zoo:
     assert floats["accuracy"] > 0.8, "it is the reference but for its tail"
 
 
+def test_without_labels_the_cards_of_shipped_models_decide(
+    edgeseg: Any, zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "zoo"
+    told.mkdir()
+    for name, miou in (("first", 0.6), ("second", 0.7)):
+        graph = load_graph(zoo / f"{name}.onnx")
+        row = {"size_hw": SIZE, "upsample": "half", "miou": {"float": miou}}
+        sizes = {"data": "a street", "frames": 9, "how": "with care", "rows": [row]}
+        save_graph(
+            graph, told / f"{name}.onnx", msgspec.structs.replace(require_card(graph), measured={"sizes": sizes})
+        )
+    monkeypatch.setattr(zoo_models, "__defaults__", (told,))
+    code, report, err = edgeseg("--fps", 5, "--fp32", "--frames", zoo / "data/images", "-o", tmp_path / "out")
+    assert code == 0, err
+    found = {one["model"]: (one["accuracy"], one["picked"]) for one in report["front"]["points"]}
+    assert found == {"first": (0.6, False), "second": (0.7, True)}, "other sizes and tails are not told"
+    assert report["front"]["accuracy"] == {"kind": "shipped", "frames": 9, "source": "a street", "reference": ""}
+    assert "mIoU 70.00 on 9 frames of a street when it was shipped" in report["front"]["why"]
+    assert "mIoU on 9 frames of a street, measured when" in (tmp_path / "out/front.svg").read_text()
+
+
 def test_where_none_keeps_it_the_fastest_is_told(edgeseg: Any, zoo: Path, tmp_path: Path) -> None:
     code, report, _ = edgeseg("first", "--fps", 50_000, "--data", zoo / "data", "-o", tmp_path)
     assert code == 7
@@ -221,7 +243,7 @@ def test_without_any_frames_rendered_ones_have_to_do(
     code, report, err = edgeseg("first", "--fps", 5, "--fp32", "--imgsz", "48x64", "-o", tmp_path)
     assert code == 0, err
     assert report["front"]["accuracy"]["source"].startswith("synthetic://") and report["gate"]["kind"] == "golden"
-    assert any("rendered ones, which say little" in warning for warning in report["front"]["warnings"])
+    assert any("rendered ones stand in for them" in warning for warning in report["front"]["warnings"])
 
 
 ERRORS = [
@@ -275,4 +297,5 @@ def test_the_shipped_models_are_searched(monkeypatch: pytest.MonkeyPatch, tmp_pa
     recipe = BuildRecipe(imgsz=(192, 256), gate_frames=4, duration=0.5, frames="demo://bikes", backend="onnxruntime")
     found = build_within(budget, recipe, tmp_path)
     assert {one.model for one in found.front.points} == set(zoo_models())
-    assert found.build.verdict == "pass" and found.front.accuracy.reference == "liteseg-efficientnet-lite0-camvid"
+    assert found.build.verdict == "pass" and found.front.accuracy.source == "CamVid val"
+    assert all(one.accuracy == one.shipped_miou for one in found.front.points)

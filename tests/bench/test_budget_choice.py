@@ -16,6 +16,7 @@ from edgeseg.bench.budget.refusal import command, none_holds, too_inaccurate, to
 from edgeseg.bench.budget.report import Accuracy, Attempt, Design, FrontPoint, NotMeasured
 from edgeseg.bench.budget.space import (
     Network,
+    by_cards,
     check_cards,
     designs,
     is_dearer,
@@ -27,7 +28,7 @@ from edgeseg.bench.budget.space import (
 from edgeseg.build.candidates import Candidate
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Card
-from edgeseg.errors import UsageError
+from edgeseg.errors import ModelFileError, UsageError
 from tests.engines import TINY_CARD, installed
 
 BUDGET, PLAIN = Budget(fps=50), BuildRecipe()
@@ -182,7 +183,8 @@ def searched(budget: Budget, recipe: BuildRecipe = PLAIN, **card: Any) -> list[D
         "fp32": Candidate(backend, "fp32", "float", "candidate"),
         "int8": Candidate(backend, "int8", "u8-asym", "candidate"),
     }
-    return designs([network(**card), network("big", 9000)], libraries, budget, recipe)  # type: ignore[arg-type]
+    big = network("big", 9000, measured=card.get("measured", {}))
+    return designs([network(**card), big], libraries, budget, recipe)  # type: ignore[arg-type]
 
 
 def test_the_cheapest_come_first_and_equal_tails_are_searched_once() -> None:
@@ -206,38 +208,60 @@ def test_what_is_given_is_not_searched(budget: Budget, recipe: BuildRecipe, expe
     assert expected in ({one.size_hw for one in found}, {one.upsample for one in found})
 
 
-RELEASE = {
-    "gate": {"kind": "labels", "frames": 9, "float_miou": 0.7, "miou": 0.6},
-    "size_hw": [96, 128],
-    "upsample": "half",
+SIZES = {
+    "sizes": {
+        "data": "a street",
+        "frames": 9,
+        "how": "with care",
+        "rows": [
+            {"size_hw": [96, 128], "upsample": "half", "miou": {"float": 0.7, "u8-asym": 0.6}},
+            {"size_hw": [48, 64], "upsample": "half", "miou": {"float": 0.5}},
+        ],
+    }
 }
 
 
-def test_without_labels_an_miou_is_asked_of_what_cards_tell() -> None:
-    found = searched(Budget(fps=1, min_miou=0.5), measured={"release": RELEASE})
-    assert {(one.model, one.size_hw, one.upsample) for one in found} == {("net", (96, 128), "half")}
-    card: Card = network(measured={"release": RELEASE}).card
-    assert {one.precision: shipped_miou(card, one) for one in found} == {"fp32": 0.7, "int8": 0.6}
+@pytest.mark.parametrize("least", [None, 0.5], ids=["the most accurate is asked for", "an mIoU is asked for"])
+def test_without_labels_what_cards_tell_is_searched(least: float | None) -> None:
+    found = searched(Budget(fps=1, min_miou=least), measured=SIZES)
+    card: Card = network(measured=SIZES).card
+    assert {(one.size_hw, one.upsample, one.dialect): shipped_miou(card, one) for one in found} == {
+        ((96, 128), "half", "float"): 0.7,
+        ((96, 128), "half", "u8-asym"): 0.6,
+        ((48, 64), "half", "float"): 0.5,
+    }
+
+
+def test_with_labels_or_a_card_that_tells_nothing_all_is_searched() -> None:
+    told, untold = network(measured=SIZES), network()
+    assert by_cards([told], BUDGET, PLAIN)
+    assert not by_cards([told], BUDGET, BuildRecipe(data="street"))
+    assert not by_cards([told, untold], BUDGET, PLAIN)
+    assert len({one.size_hw for one in searched(Budget(fps=1), BuildRecipe(data="street"), measured=SIZES)}) > 2
+
+
+def test_a_card_whose_figures_are_damaged_is_told() -> None:
+    with pytest.raises(ModelFileError, match=r"card of net tells mIoU by size .* `rows`"):
+        by_cards([network(measured={"sizes": {"data": "x", "frames": 9, "how": ""}})], BUDGET, PLAIN)
 
 
 UNTOLD = [
     pytest.param({}, {}, id="no card tells anything"),
     pytest.param({"imgsz"}, {"size_hw": (72, 96)}, id="of another size"),
     pytest.param({"upsample"}, {}, id="of another tail"),
-    pytest.param({"precision"}, {}, id="of another precision"),
 ]
 
 
 @pytest.mark.parametrize(("fixed", "card"), UNTOLD)
 def test_an_miou_that_no_card_tells_needs_labels(fixed: Any, card: dict[str, Any]) -> None:
     budget = Budget(fps=1, min_miou=0.5, fixed=frozenset(fixed))
-    recipe = BuildRecipe(upsample="full" if "upsample" in fixed else "half", precision="bf16")
-    known = network(measured={"release": RELEASE} if fixed else {}, **card)
+    recipe = BuildRecipe(upsample="full" if "upsample" in fixed else "half")
+    known = network(measured=SIZES if fixed else {}, **card)
     with pytest.raises(UsageError, match="never measured") as caught:
         check_cards([known], budget, recipe)
-    assert "--data" in caught.value.hint
+    assert "--data" in caught.value.hint and ("known at 96x128, 48x64." in caught.value.hint) is bool(fixed)
     check_cards([known], budget, msgspec.structs.replace(recipe, data="street"))
-    check_cards([network(measured={"release": RELEASE})], Budget(fps=1, min_miou=0.5), BuildRecipe())
+    check_cards([network(measured=SIZES)], Budget(fps=1, min_miou=0.5), BuildRecipe())
 
 
 def left(**fields: Any) -> NotMeasured:

@@ -242,10 +242,20 @@ def one_array(path: Path) -> None:
         pytest.param(one_array, id="an array alone"),
     ],
 )
+@pytest.mark.parametrize("tied", [True, False], ids=["with their hash", "of a record without one"])
 def test_samples_that_are_spoiled_are_told(
-    spoil: Callable[[Path], object], one: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spoil: Callable[[Path], object], tied: bool, one: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_record(one, measured(0, (1.0,)), tmp_path)
+    if not tied:
+        path.write_bytes(msgspec.json.encode(one))
     spoil(tmp_path / one.samples)
     assert main(["report", str(path), "-o", str(tmp_path / "page")]) == 2
     assert "samples" in capsys.readouterr().err
+
+
+def test_samples_of_another_run_are_told(one: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_record(one, measured(0, (1.0,)), tmp_path)
+    np.savez(tmp_path / one.samples, **measured(1, (1.0,)))  # type: ignore[arg-type]
+    assert main(["report", str(path), "-o", str(tmp_path / "page")]) == 2
+    assert "not the one that was written with the record" in capsys.readouterr().err

@@ -11,7 +11,7 @@ WHAT = {
     "labels": "mIoU on {frames} labelled frames of {source}, at their own resolution.",
     "agreement": "Agreement: share of all pixels with the class of {reference} in float32, on {frames} frames of "
     "{source}. It is no mIoU.",
-    "shipped": "mIoU as the models' cards tell it, of their own size.",
+    "shipped": "mIoU on {frames} frames of {source}, measured when the models were shipped.",
 }
 AXIS = {"labels": "mIoU, points", "agreement": "% of the pixels as the reference", "shipped": "mIoU, points"}
 

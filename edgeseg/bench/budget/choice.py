@@ -52,7 +52,7 @@ def figure(front: Front, accuracy: float) -> str:
     if facts.kind == "labels":
         return f"mIoU {points} on {facts.frames} labelled frames"
     if facts.kind == "shipped":
-        return f"mIoU {points} when it was shipped"
+        return f"mIoU {points} on {facts.frames} frames of {facts.source} when it was shipped"
     return f"{points} % of the pixels as {facts.reference} on {facts.frames} frames"
 
 

@@ -25,12 +25,10 @@ def too_slow(front: Front, recipe: BuildRecipe) -> GateFailed:
     fastest = min(front.points, key=lambda one: one.p90_ms)
     fps = possible_fps(fastest.p90_ms)
     best = most_accurate(front.points, 1e3 / fps) or fastest
-    more = "\nWith labels (--data DIR) other sizes are searched too." if front.accuracy.kind == "shipped" else ""
     return GateFailed(
         f"No engine keeps {_asked(front)} here: the fastest found, {fastest.name}, takes {fastest.p90_ms:.1f} ms at "
         "the 90th percentile. Nothing was replaced.",
-        hint=f"{fps:g} FPS is possible, with {figure(front, best.accuracy)}: {command(front.budget, recipe, fps)}"
-        + more,
+        hint=f"{fps:g} FPS is possible, with {figure(front, best.accuracy)}: {command(front.budget, recipe, fps)}",
     )
 
 

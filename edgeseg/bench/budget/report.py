@@ -25,7 +25,7 @@ __all__ = [
 
 SCHEMA: Final = "edgeseg.front/1"
 #: `labels`: mIoU that was measured here. `agreement`: share of all pixels that have the class that a reference network
-#: gives. `shipped`: mIoU that the model's card tells.
+#: gives. `shipped`: mIoU that was measured when the model was shipped, as its card tells.
 AccuracyKind = Literal["labels", "agreement", "shipped"]
 
 
@@ -113,8 +113,8 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     """What the figure of accuracy is.
 
     Attributes:
-        frames: That it was measured on; 0 where only cards tell.
-        source: Where these come from.
+        frames: That it was measured on.
+        source: What these are, or where they come from.
         reference: Network that is agreed with, in float32.
     """
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
 
 from edgeseg.bench.budget.report import Budget, Design, FrontPoint, NotMeasured
 from edgeseg.build.candidates import Candidate
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.build.report import Gate
-from edgeseg.card import Card, Precision, Upsample, tail_size
+from edgeseg.card import Card, Dialect, Precision, Upsample, tail_size
 from edgeseg.errors import UsageError
+from edgeseg.graph.shipped import measured_sizes
 
-__all__ = ["Network", "check_cards", "designs", "is_dearer", "not_near", "not_worth", "shipped_miou", "sizes_about"]
+__all__ = [
+    "Network",
+    "by_cards",
+    "check_cards",
+    "designs",
+    "is_dearer",
+    "not_near",
+    "not_worth",
+    "shipped_miou",
+    "sizes_about",
+]
 
 #: Of the sides of a model's own size.
 SCALES = (1 / 2, 2 / 3, 5 / 6, 1.0, 4 / 3)
@@ -25,8 +32,6 @@ SCALES = (1 / 2, 2 / 3, 5 / 6, 1.0, 4 / 3)
 GRANULE, LEAST_SIDE = 8, 32
 #: The cheapest first.
 TAILS: tuple[Upsample, ...] = ("none", "half", "full")
-#: Precisions whose mIoU cards tell.
-TOLD: tuple[Precision, ...] = ("fp32", "int8")
 #: Below the front by more than this share, another tail brings no engine onto it. (With the shipped models, full and
 #: half are 0.2 points of mIoU apart.)
 NEAR = 0.01
@@ -79,7 +84,7 @@ def designs(
 ) -> list[Design]:
     """All that are searched, by rising multiply-adds; each network and size together, its cheapest tail first.
 
-    Where an mIoU is asked for and there are no labels, only those whose mIoU the models' cards tell.
+    Where the models' cards are gone by, only those whose mIoU they tell.
 
     Args:
         networks: With the size of the recipe, where that is fixed.
@@ -102,9 +107,9 @@ def designs(
         for precision, candidate in libraries.items()
         for tail in _tails(network, budget, recipe)
     ]
-    if budget.min_miou is not None and not recipe.data:
+    if by_cards(networks, budget, recipe):
         cards = {network.model: network.card for network in networks}
-        found = [one for one in found if _told(cards[one.model], one.size_hw, one.upsample, one.precision) is not None]
+        found = [one for one in found if shipped_miou(cards[one.model], one) is not None]
     return sorted(found, key=lambda one: (one.macs, one.model, one.precision, TAILS.index(one.upsample)))
 
 
@@ -143,23 +148,32 @@ def not_worth(design: Design, dropped: Sequence[NotMeasured]) -> str:
     return f"{slower.name} computes less, and took {slower.least_ms:.1f} ms at best"
 
 
+def by_cards(networks: Sequence[Network], budget: Budget, recipe: BuildRecipe) -> bool:
+    """Whether accuracy is what the models' cards tell: there are no labels, and each tells of what is searched."""
+    return not recipe.data and all(
+        any(
+            _told(network.card, size, tail, "float") is not None
+            for size in _sizes(network, budget)
+            for tail in _tails(network, budget, recipe)
+        )
+        for network in networks
+    )
+
+
 def check_cards(networks: Sequence[Network], budget: Budget, recipe: BuildRecipe) -> None:
     """Refuse to ask for an mIoU that is neither measured nor told.
 
     Raises:
-        UsageError: There are no labels, and no card tells it of a size, tail and precision that is searched.
+        UsageError: There are no labels, and no card tells it of a size and tail that is searched.
     """
-    if budget.min_miou is None or recipe.data:
+    if budget.min_miou is None or recipe.data or by_cards(networks, budget, recipe):
         return
-    precisions = (recipe.precision,) if "precision" in budget.fixed else TOLD
-    for network in networks:
-        for size in _sizes(network, budget):
-            for tail in _tails(network, budget, recipe):
-                if any(_told(network.card, size, tail, precision) is not None for precision in precisions):
-                    return
+    sizes = (measured_sizes(network.card) for network in networks)
+    known = dict.fromkeys("{}x{}".format(*row.size_hw) for told in sizes if told is not None for row in told.rows)
+    without = f" Without them it is known at {', '.join(known)}." if known else ""
     raise UsageError(
-        "--min-miou can't be judged: mIoU of these sizes, tails and precisions was never measured.",
-        hint="Give labelled frames: --data DIR. Without them it is known of shipped models at their own size.",
+        "--min-miou can't be judged: mIoU at this size was never measured.",
+        hint=f"Give labelled frames: --data DIR.{without}",
     )
 
 
@@ -179,13 +193,10 @@ def _but_tail(design: Design) -> tuple[object, ...]:
 
 
 def shipped_miou(card: Card, design: Design) -> float | None:
-    """mIoU of a design by its model's card, 0 to 1; None where that tells of another size, tail or precision."""
-    return _told(card, design.size_hw, design.upsample, design.precision)
+    """mIoU of a design by its model's card, 0 to 1; None where that tells of other sizes, tails or dialects."""
+    return _told(card, design.size_hw, design.upsample, design.dialect)
 
 
-def _told(card: Card, size_hw: tuple[int, int], upsample: Upsample, precision: Precision) -> float | None:
-    release: dict[str, Any] = card.measured.get("release", {})
-    if not release or (tuple(release["size_hw"]), release["upsample"]) != (size_hw, upsample):
-        return None
-    gate = msgspec.convert(release["gate"], Gate)
-    return {"fp32": gate.float_miou, "int8": gate.miou}.get(precision)
+def _told(card: Card, size_hw: tuple[int, int], upsample: Upsample, dialect: Dialect) -> float | None:
+    sizes = measured_sizes(card)
+    return None if sizes is None else sizes.miou(size_hw, upsample, dialect)

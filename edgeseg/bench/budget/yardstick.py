@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgeseg.backends import Session
 from edgeseg.bench.budget.report import Accuracy, Budget, Design
-from edgeseg.bench.budget.space import Network, shipped_miou
+from edgeseg.bench.budget.space import Network, by_cards, shipped_miou
 from edgeseg.bench.budget.workshop import Workshop
 from edgeseg.bench.stages import FramePath
 from edgeseg.build.calibration import Calibration
@@ -25,6 +25,7 @@ from edgeseg.data.labelled import open_validation
 from edgeseg.data.uri import demo_video
 from edgeseg.errors import MissingDependency
 from edgeseg.evaluate import ConfusionMatrix, evaluate_session
+from edgeseg.graph.shipped import measured_sizes
 
 __all__ = ["Yardstick", "check_sources", "open_yardstick"]
 
@@ -44,8 +45,8 @@ ON_DEMO = (
     "labels --data DIR"
 )
 ON_RENDERED = (
-    "Without frames of yours, engines were chosen on rendered ones, which say little. Give some of your camera: "
-    "--frames SOURCE, or with labels --data DIR"
+    "Without frames of yours, rendered ones stand in for them, which say little. Give some of your camera: --frames "
+    "SOURCE, or with labels --data DIR"
 )
 
 
@@ -114,7 +115,7 @@ def open_yardstick(
         networks: All that are searched; the most accurate is the reference.
         floats: How that is run, in float32.
         calibrations: What INT8 was calibrated on; none of it is judged on.
-        budget: Where it asks for an mIoU and there are no labels, cards alone tell.
+        budget: Says what is searched.
 
     Raises:
         UsageError, SourceLost: There are no such frames.
@@ -130,8 +131,8 @@ def open_yardstick(
     if recipe.data:
         told = Accuracy(kind="labels", frames=len(frames), source=recipe.data)
         return Yardstick(told, frames, timed, networks, recipe, (*warnings, CHOSEN_ON_THE_GATE))
-    if budget.min_miou is not None:
-        return Yardstick(Accuracy(kind="shipped", frames=0), None, timed, networks, recipe, warnings)
+    if by_cards(networks, budget, recipe):
+        return Yardstick(_as_shipped(networks), None, timed, networks, recipe, warnings)
     best = max(networks, key=lambda one: (_release_miou(one), one.macs))
     source = limited.frames or recipe.calib
     told = Accuracy(kind="agreement", frames=len(frames), source=source, reference=best.model)
@@ -167,6 +168,13 @@ def _together(calibrations: Sequence[Calibration]) -> Calibration:
     keys = (key for one in calibrations if one.ranges is not None for key in one.ranges.frame_keys)
     chosen_by = tuple(dict.fromkeys(keys))
     return Calibration(held_out=calibrations[0].held_out if calibrations else None, chosen_by=chosen_by)
+
+
+def _as_shipped(networks: Sequence[Network]) -> Accuracy:
+    """What the cards' figures are."""
+    told = [sizes for network in networks if (sizes := measured_sizes(network.card)) is not None]
+    source = " and ".join(dict.fromkeys(sizes.data for sizes in told))
+    return Accuracy(kind="shipped", frames=max(sizes.frames for sizes in told), source=source)
 
 
 def _release_miou(network: Network) -> float:

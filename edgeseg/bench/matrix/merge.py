@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.bench.figures import latency_of
-from edgeseg.bench.record import Conditions, Energy, EngineRecord, Environment, Record, Samples
+from edgeseg.bench.kept import Samples
+from edgeseg.bench.record import Conditions, Energy, EngineRecord, Environment, Record
 from edgeseg.bench.stages import LATENCY
 from edgeseg.bench.statistics import early_stopping
 
