@@ -28,14 +28,15 @@ def scenario_words(record: Record) -> str:
 
 
 def columns(record: Record) -> list[str]:
-    """Heads of the table of engines."""
+    """Heads of the table of engines, the figures first: a phone shows no more without scrolling."""
     names = [f"p{p:g} ms" for p in record.settings.percentiles]
     early = ["p90 at most, ms"] if any(one.early_stopping_p90_ms is not None for one in record.engines) else []
     dropped = ["dropped"] if record.settings.scenario == "camera" else []
     threads = ["threads"] if len({one.execution.get("threads") for one in record.engines}) > 1 else []
     joules = ["J per frame"] if any(one.energy for one in record.engines) else []
     ceiling = ["of the ceiling"] if any(one.roofline for one in record.engines) else []
-    return ["engine", "backend", "precision", "size", *threads, "FPS", *names, *early, *dropped, *joules, *ceiling]
+    figures = ["FPS", *names, *early, *dropped, *joules, *ceiling]
+    return ["engine", *figures, "size", "precision", "backend", *threads]
 
 
 def row(record: Record, engine: EngineRecord) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def designs(
 ) -> list[Design]:
     """All that are searched, by rising multiply-adds; each network and size together, its cheapest tail first.
 
-    Where the models' cards are gone by, only those whose mIoU they tell.
+    Where the models' cards are gone by, only those whose mIoU they tell, without those that a cheaper one beats.
 
     Args:
         networks: With the size of the recipe, where that is fixed.
@@ -109,7 +110,11 @@ def designs(
     ]
     if by_cards(networks, budget, recipe):
         cards = {network.model: network.card for network in networks}
-        found = [one for one in found if shipped_miou(cards[one.model], one) is not None]
+        told = {one: miou for one in found if (miou := shipped_miou(cards[one.model], one)) is not None}
+        beaten = {
+            one for one, other in itertools.permutations(told, 2) if is_dearer(one, other) and told[other] >= told[one]
+        }
+        found = [one for one in told if one not in beaten]
     return sorted(found, key=lambda one: (one.macs, one.model, one.precision, TAILS.index(one.upsample)))
 
 
