@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,8 +18,9 @@ from edgeseg.card import Card, Dialect, Head, Precision, TailLayout, read_card, 
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError
 from edgeseg.files import atomic_path, sha256_bytes, sha256_file
 
-__all__ = ["REBUILD", "Backend", "Engine", "EngineOptions"]
+__all__ = ["REBUILD", "Backend", "Engine", "EngineOptions", "Processor"]
 
+Processor = Literal["cpu", "gpu"]
 REBUILD = "Build it anew on this machine: edgeseg build"
 
 
@@ -183,6 +184,10 @@ class Backend(ABC):
             EngineMismatch: The engine is another backend's, or this machine lacks its precision.
             ModelFileError: The library refuses the file.
         """
+
+    def processor(self, card: Card) -> Processor | None:
+        """What an engine computes on, where ceilings of that can be measured."""
+        return None
 
     def profile(self, engine: Engine) -> tuple[Kernel, ...]:
         """The steps of an engine and what each takes, in a session of its own; none where the library does not tell.

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import onnx
 
-from edgeseg.backends.base import Backend, Engine, EngineOptions
+from edgeseg.backends.base import Backend, Engine, EngineOptions, Processor
 from edgeseg.backends.session import Output, Session, Shape
 from edgeseg.card import KEY, Card, decode_card
 from edgeseg.errors import EdgesegError, ModelFileError
@@ -83,6 +83,10 @@ class OnnxFileBackend(Backend):
             del model.graph.output[:]
             model.graph.output.append(onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, None))
         return self._open(model, engine.card, output)
+
+    def processor(self, card: Card) -> Processor:
+        """See `Backend.processor`."""
+        return "cpu"
 
     def _read(self, engine: Engine) -> onnx.ModelProto:
         self._check_engine(engine)

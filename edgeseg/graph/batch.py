@@ -19,7 +19,7 @@ def set_batch(model: ir.Model, batch: int | None) -> ir.Model:
     """The same graph for another batch.
 
     Args:
-        model: For one frame; left as it is.
+        model: For one frame, or for any number; left as it is.
         batch: Frames at once, or None for any number.
 
     Raises:
@@ -46,7 +46,7 @@ def set_batch(model: ir.Model, batch: int | None) -> ir.Model:
 
 def _resize(graph: ir.Graph, node: ir.Node, batch: int | None) -> None:
     """The frames keep their size, and there are as many as come in."""
-    _, *size = _constant(node, 3)
+    size = _frame_size(node)
     if batch is not None:
         node.replace_input_with(3, add_constant(graph, f"{node.name}.batch.sizes", np.array([batch, *size], np.int64)))
         return
@@ -57,6 +57,14 @@ def _resize(graph: ir.Graph, node: ir.Node, batch: int | None) -> None:
     sizes = named_node("Concat", f"{node.name}.batch.sizes", count.outputs[0], rest, axis=0)
     graph.insert_before(node, [shape, count, sizes])
     node.replace_input_with(3, sizes.outputs[0])
+
+
+def _frame_size(node: ir.Node) -> list[int]:
+    """What a Resize makes of each frame, where the number of frames is worked out as above too."""
+    made = node.inputs[3].producer() if node.inputs[3] is not None else None
+    if made is not None and made.name == f"{node.name}.batch.sizes":
+        return _constant(made, 1)
+    return _constant(node, 3)[1:]
 
 
 def _reshape(graph: ir.Graph, node: ir.Node) -> None:

@@ -28,7 +28,7 @@ from edgeseg.bench.roofline.attribute import layers_of
 from edgeseg.bench.roofline.bandwidth import bandwidths
 from edgeseg.bench.roofline.ceilings import measure_ceilings
 from edgeseg.bench.roofline.structs import COLUMNS, Ceilings
-from edgeseg.bench.roofline.synthetic import Shape, build_network, network
+from edgeseg.bench.roofline.synthetic import Shape, build_network, network, noise_ranges
 from edgeseg.bench.roofline.words import held_back_rows, sentences
 from edgeseg.errors import EdgesegError
 from edgeseg.graph.attach import attach_head_and_tail
@@ -52,8 +52,8 @@ ROUND = Ceilings(
 def quick_ceilings() -> None:
     """Ceilings of one small network each, which are measured as all are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ceilings_module, "SHAPES", (Shape(3, 16, (16, 16), 2),))
-        patch.setattr(ceilings_module, "LARGER", 1)
+        patch.setattr(ceilings_module, "SHAPES", {"cpu": (Shape(3, 16, (16, 16), 2),)})
+        patch.setattr(ceilings_module, "LARGEST_MAP", 1)
         patch.setattr(ceilings_module, "PATIENCE_S", 0.02)
         patch.setattr(ceilings_module, "_MEASURED", {})
         yield
@@ -61,10 +61,8 @@ def quick_ceilings() -> None:
 
 def engine_of(folder: Path, name: str, dialect: str) -> Engine:
     """An engine of the tiny graph, in float or in the library's first dialect of INT8."""
-    backend = installed(name)
-    return build_network(
-        tiny_model((64, 96)), backend, backend.dialects[0] if dialect == "int8" else "float", "fp32", folder
-    )
+    model = tiny_model((64, 96))
+    return build_network(model, installed(name), "fp32", folder, noise_ranges(model) if dialect == "int8" else None)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +93,8 @@ def test_a_library_computes_all_of_a_synthetic_network(name: str, dialect: str, 
     backend, shape = installed(name), Shape(3, 16, (64, 96), 3)
     model = network(shape)
     assert count_macs(model, shape.size_hw) == 64 * 96 * (3 * 16 + 3 * 16 * 16 * 9 + 16 * 2)
-    kind = backend.dialects[0] if dialect == "int8" else "float"
-    kernels = backend.profile(build_network(model, backend, kind, "fp32", tmp_path))
+    ranges = noise_ranges(model) if dialect == "int8" else None
+    kernels = backend.profile(build_network(model, backend, "fp32", tmp_path, ranges))
     convs = [one for one in kernels if one.kind in ("Conv", "QLinearConv", "Convolution")]
     assert len(convs) == 5 and all(one.ms > 0 for one in convs)
     assert sum(one.precision == "int8" for one in convs) >= (3 if dialect == "int8" else 0)
@@ -106,12 +104,30 @@ def test_a_library_computes_all_of_a_synthetic_network(name: str, dialect: str, 
 def test_ceilings_are_measured_once(name: str, quick_ceilings: None, monkeypatch: pytest.MonkeyPatch) -> None:
     installed(name)
     shares: list[float] = []
-    found = measure_ceilings(name, "fp32", lambda share, _: shares.append(share))
+    found = measure_ceilings(name, "cpu", "fp32", lambda share, _: shares.append(share))
     assert set(found.macs_per_s) == {"fp32", "int8"} and all(1e6 < rate < 1e15 for rate in found.macs_per_s.values())
     assert found.library.startswith(name) and found.memory <= found.caches
     assert shares == sorted(shares)
     monkeypatch.setattr(ceilings_module, "build_network", None)
-    assert measure_ceilings(name, "fp32") == found
+    assert measure_ceilings(name, "cpu", "fp32") == found
+
+
+@pytest.mark.parametrize(
+    ("best_ms", "side", "expected"),
+    [
+        pytest.param(3.0, 32, 0, id="it takes long enough"),
+        pytest.param(1.9, 32, 1, id="nearly so"),
+        pytest.param(2 / 17, 32, 3, id="a sixteenth would need two, and a little less one more"),
+        pytest.param(0.001, 128, 2, id="as far as the maps may grow"),
+        pytest.param(0.001, 2048, 0, id="they are too large already"),
+    ],
+)
+def test_maps_are_doubled_until_a_run_takes_long_enough(
+    best_ms: float, side: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ceilings_module, "LEAST_MS", 2.0)
+    monkeypatch.setattr(ceilings_module, "LARGEST_MAP", 1 << 26)
+    assert ceilings_module._doublings(Shape(3, 128, (side, side), 1), best_ms) == expected
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
@@ -130,6 +146,12 @@ def test_every_layer_that_multiplies_gets_its_time(name: str, dialect: str, tmp_
 
 def kernel(kind: str, ms: float, *names: str) -> Kernel:
     return Kernel(kind, names, "fp32", ms)
+
+
+def test_a_step_of_several_layers_goes_to_the_first_that_multiplies() -> None:
+    graph = attach_head_and_tail(tiny_model(), head="cast", tail="channels_last", upsample="half")
+    layers = layers_of(graph, [kernel("CaskConvolution", 1.0, "edgeseg.head.cast", "n0", "n1")], ROUND, "fp32")
+    assert {one.name: one.measured_ms for one in layers if one.measured_ms is not None} == {"n0": 1.0}
 
 
 def test_steps_go_to_their_layers_and_what_is_left_stands_apart() -> None:

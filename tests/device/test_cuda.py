@@ -46,6 +46,23 @@ def test_bytes_go_there_and_back(cuda: Cuda) -> None:
     cuda.destroy_stream(stream)
 
 
+def test_bytes_are_copied_within_the_device(cuda: Cuda) -> None:
+    stream, done = cuda.create_stream(), cuda.create_event(spin=False)
+    given, wanted = (cuda.pinned(64, mapped=False) for _ in range(2))
+    origin, to = cuda.allocate(64), cuda.allocate(64)
+    given[:] = np.arange(64)
+    cuda.to_device(origin, given, stream)
+    cuda.copy(to, origin, 64, stream)
+    cuda.to_host(wanted, to, stream)
+    cuda.record(done, stream)
+    cuda.wait(done)
+    assert np.array_equal(given, wanted)
+    for address in (origin, to):
+        cuda.free(address)
+    cuda.destroy_event(done)
+    cuda.destroy_stream(stream)
+
+
 def test_a_graph_does_what_was_captured(cuda: Cuda) -> None:
     stream, done = cuda.create_stream(), cuda.create_event(spin=True)
     given, wanted = (cuda.pinned(64, mapped=False) for _ in range(2))

@@ -19,6 +19,7 @@ from edgeseg.catalog import zoo_models
 from edgeseg.errors import ModelFileError
 from edgeseg.graph.attach import CLASS_MAP, FRAME, attach_head_and_tail
 from edgeseg.graph.batch import set_batch
+from edgeseg.graph.layers import layer_costs
 from edgeseg.graph.verify import run_graph, verify_batch
 from tests.engines import tiny_model
 from tests.graphs import GraphMaker
@@ -52,6 +53,15 @@ def test_the_graph_itself_is_left_as_it_is() -> None:
     assert ir.to_proto(model).SerializeToString(deterministic=True) == before
     assert [str(end.shape[0]) for end in (*freed.graph.inputs, *freed.graph.outputs) if end.shape] == ["N", "N"]
     onnx.checker.check_model(ir.to_proto(freed), full_check=True)
+
+
+def test_a_free_batch_can_be_fixed_again() -> None:
+    model = attach_head_and_tail(tiny_model(), head="cast", upsample="half")
+    again, fixed = set_batch(set_batch(model, None), 3), set_batch(model, 3)
+    assert [node.op_type for node in again.graph] == [node.op_type for node in fixed.graph]
+    assert layer_costs(again) == layer_costs(fixed)
+    given = frames(3, (32, 48))
+    assert np.array_equal(*(run_graph(one, {FRAME: given}, CLASS_MAP) for one in (again, fixed)))
 
 
 Make = Callable[[GraphMaker], str]

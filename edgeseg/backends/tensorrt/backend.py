@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import shutil
 import tempfile
 from collections import Counter
@@ -14,19 +13,21 @@ from typing import Any
 
 import msgspec
 
-from edgeseg.backends.base import REBUILD, Backend, Engine, EngineOptions
+from edgeseg.backends.base import REBUILD, Backend, Engine, EngineOptions, Processor
 from edgeseg.backends.form import GraphForm
+from edgeseg.backends.kernels import Kernel
 from edgeseg.backends.session import Output, Session
 from edgeseg.backends.tensorrt.calibration import cache_header
-from edgeseg.backends.tensorrt.layers import layers_path, types_read
+from edgeseg.backends.tensorrt.fit import gpu_kind, identity_here, misfit
+from edgeseg.backends.tensorrt.layers import layers_path, read_layers, types_read
 from edgeseg.backends.tensorrt.library import Name, open_library
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.backends.tensorrt.parent import build_plan
+from edgeseg.backends.tensorrt.profile import profile
 from edgeseg.backends.tensorrt.request import Answer, Request
 from edgeseg.backends.tensorrt.session import TensorRtSession
 from edgeseg.card import Card, Identity, Precision, TailLayout
 from edgeseg.device.cuda import open_cuda
-from edgeseg.device.jetson import jetpack_version, l4t_version
 from edgeseg.errors import MissingDependency, ModelFileError, UsageError
 from edgeseg.files import cache_folder, sha256_bytes, sha256_file, write_bytes
 
@@ -85,30 +86,12 @@ class TensorRt(Backend):
 
     def misfit(self, card: Card) -> str:
         """See `Backend.misfit`. An engine that was built without a GPU fits all that the library knows."""
-        built, here = card.identity, self._identity()
-        if built is None:
+        if card.identity is None:
             return f"The card of {card.model} does not say what its engine was built by."
-        options = options_of(card)
-        if built.version != here.version and not (options.any_version and _numbers(built) <= _numbers(here)):
-            return f"It was built by {self.name} {built.version}; here is {here.version}, which takes its own alone."
-        if built.gpu and here.gpu and not _same_gpu(options, built, here):
-            return f"It was built for {_gpu(built)}; this machine has {_gpu(here)}."
-        return ""
+        return misfit(self.name, options_of(card), card.identity, self._identity())
 
     def _identity(self) -> Identity:
-        l4t = l4t_version()
-        try:
-            device = open_cuda().device
-        except MissingDependency:
-            return Identity(version=self.version())
-        return Identity(
-            version=self.version(),
-            gpu=device.name,
-            compute_capability=device.compute_capability,
-            multiprocessors=device.multiprocessors,
-            jetpack=jetpack_version(l4t),
-            l4t=l4t,
-        )
+        return identity_here(self.version())
 
     def build(
         self,
@@ -168,13 +151,28 @@ class TensorRt(Backend):
         frame_hw: tuple[int, int] | None = None,
     ) -> Session:
         """See `Backend.load`."""
+        plan, options = self._read(engine), options_of(engine.card)
+        card = _with_batch(engine.card, batch, options)
+        return TensorRtSession(card, self._library, open_cuda(), plan, output, options, frame_hw)
+
+    def processor(self, card: Card) -> Processor | None:
+        """See `Backend.processor`. What an accelerator does at best is not measured."""
+        return "gpu" if options_of(card).dla_core is None else None
+
+    def profile(self, engine: Engine) -> tuple[Kernel, ...]:
+        """See `Backend.profile`: medians, without a CUDA graph."""
+        plan, card = self._read(engine), engine.card
+        options = msgspec.structs.replace(options_of(card), cuda_graph=False)
+        session = TensorRtSession(card, self._library, open_cuda(), plan, "class_map", options)
+        with session:
+            return profile(self._library, session, read_layers(engine.path))
+
+    def _read(self, engine: Engine) -> bytes:
         self._check_engine(engine)
         plan = engine.path.read_bytes()
         if sha256_bytes(plan) != engine.card.sha256:
             raise ModelFileError(f"The engine {engine.path} changed while it was opened.", hint=REBUILD)
-        options = options_of(engine.card)
-        card = _with_batch(engine.card, batch, options)
-        return TensorRtSession(card, self._library, open_cuda(), plan, output, options, frame_hw)
+        return plan
 
     def wants_cache(self, options: EngineOptions) -> bool:
         """See `Backend.wants_cache`: for a DLA, up to TensorRT 10.7.
@@ -212,7 +210,7 @@ class TensorRt(Backend):
     def _timing_cache(self) -> Path:
         """Times of kernels are those of one version on one GPU."""
         here = self._identity()
-        gpu = "-".join(map(str, _kind(here))).replace(" ", "-").replace("/", "-") if here.gpu else "no-gpu"
+        gpu = "-".join(map(str, gpu_kind(here))).replace(" ", "-").replace("/", "-") if here.gpu else "no-gpu"
         return cache_folder() / "timing" / f"{self.name}-{self.version()}-{gpu}"
 
 
@@ -251,27 +249,6 @@ def _with_batch(card: Card, batch: int | None, options: TensorRtOptions) -> Card
             f"{card.batch},{max(most, batch)}",
         )
     return msgspec.structs.replace(card, batch=batch or card.batch)
-
-
-def _numbers(identity: Identity) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", identity.version))
-
-
-def _same_gpu(options: TensorRtOptions, built: Identity, here: Identity) -> bool:
-    """Whether an engine for one GPU is one for another, as it was built to be."""
-    if options.hardware == "ampere-plus":
-        return float(here.compute_capability) >= 8
-    if options.hardware == "same-compute-capability":
-        return built.compute_capability == here.compute_capability
-    return _kind(built) == _kind(here)
-
-
-def _kind(one: Identity) -> tuple[str, str, int]:
-    return one.gpu, one.compute_capability, one.multiprocessors
-
-
-def _gpu(one: Identity) -> str:
-    return f"{one.gpu} (compute capability {one.compute_capability}, {one.multiprocessors} multiprocessors)"
 
 
 def _execution(options: EngineOptions, answer: Answer, *, typed: bool) -> dict[str, Any]:

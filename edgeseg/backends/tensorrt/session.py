@@ -6,31 +6,27 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeseg.backends.base import REBUILD
 from edgeseg.backends.session import Buffers, Output, Session, Shape, UInt8
-from edgeseg.backends.tensorrt.advice import SMALLER
 from edgeseg.backends.tensorrt.library import Library
-from edgeseg.backends.tensorrt.logger import last_errors, runtime_logger
+from edgeseg.backends.tensorrt.logger import last_errors
 from edgeseg.backends.tensorrt.marks import Marks
+from edgeseg.backends.tensorrt.open_engine import CLASS_MAP, FRAME, LOGITS, OpenEngine
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.backends.tensorrt.resize import GpuResize, OpenResize
 from edgeseg.backends.tensorrt.tail import Tail, tail_of
 from edgeseg.card import Card
 from edgeseg.device.cuda import Cuda, CudaError
-from edgeseg.errors import ModelFileError
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 __all__ = ["TensorRtSession"]
 
-FRAME, CLASS_MAP, LOGITS = "frame", "class_map", "logits"
-#: The library's types of an engine's ends to numpy's.
-DTYPES = {"UINT8": "uint8", "HALF": "float16", "FLOAT": "float32"}
 NOTHING = np.empty(0, np.uint8)
 #: Runs before a CUDA graph is captured: the first makes what the library makes at need.
 WARM_UP = 2
@@ -83,32 +79,16 @@ class TensorRtSession(Session):
         self._library, self._cuda, self._output = library, cuda, output
         self._tail: Tail | None = None
         self._resize: OpenResize | None = None
-        runtime: trt.Runtime = library.module.Runtime(runtime_logger(library.name))
-        if options.any_version:
-            runtime.engine_host_code_allowed = True
-        if options.dla_core is not None:
-            runtime.DLA_core = options.dla_core
-        self._engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            raise ModelFileError(
-                f"{library.name} {library.version} does not take the engine: {last_errors(library.name)}.", hint=REBUILD
-            )
-        self._check_ends(self._engine)
+        self._engine = OpenEngine(library, plan, options, card.batch)
         self._mapped = options.memory == "mapped" or (
             options.memory == "auto" and cuda.device.integrated and cuda.device.maps_host_memory
         )
         self._spin, self._held = options.spin, ExitStack()
         try:
-            self._context: trt.IExecutionContext | None = self._engine.create_execution_context()
-            if self._context is None:
-                raise CudaError(
-                    f"{library.name} has no memory to run the engine: {last_errors(library.name)}.", hint=SMALLER
-                )
             self._stream = cuda.create_stream()
             self._held.callback(cuda.destroy_stream, self._stream)
-            frame = self._frame_shape(card, self._engine, self._context)
-            self._prepare_tail(card, self._engine)
-            given = self._prepare_resize(card, frame, frame_hw)
+            self._prepare_tail(card)
+            given = self._prepare_resize(card, frame_hw)
             answer = self._answer_shape(card)
             sizes = math.prod(given), math.prod(answer) * self._dtype.itemsize
             self._slots: tuple[_Slot, ...] = (self._slot(*sizes), self._slot(*sizes))
@@ -128,52 +108,37 @@ class TensorRtSession(Session):
             "cuda": cuda.binding,
         }
 
-    def _check_ends(self, engine: trt.ICudaEngine) -> None:
-        self._names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
-        if not {FRAME, LOGITS} <= self._names <= {FRAME, CLASS_MAP, LOGITS}:
-            raise ModelFileError(
-                f"The engine has the ends {', '.join(sorted(self._names))}; {FRAME} and {LOGITS} are needed.",
-                hint=REBUILD,
-            )
+    def report_to(self, profiler: trt.IProfiler) -> None:
+        """Have a profiler told what each layer takes, from the next frame on; a CUDA graph would tell nothing."""
+        with self._alone():
+            self._engine.report_to(profiler)
 
-    def _frame_shape(self, card: Card, engine: trt.ICudaEngine, context: trt.IExecutionContext) -> Shape:
-        """What the engine is given: as it was built, with the card's batch where that is free. Has its ends' shapes."""
-        batch, *sides = _shape(engine, FRAME)
-        frame = (card.batch if batch < 0 else batch, *sides)
-        if batch < 0 and not context.set_input_shape(FRAME, frame):
-            raise ModelFileError(f"The engine does not take {card.batch} frames at a time.", hint=REBUILD)
-        self._shapes = {name: _sides(context.get_tensor_shape(name)) for name in self._names}
-        return frame
-
-    def _size(self, engine: trt.ICudaEngine, name: str) -> int:
-        """Bytes of an end of the engine."""
-        return math.prod(self._shapes[name]) * _dtype(engine, name).itemsize
-
-    def _prepare_resize(self, card: Card, frame: Shape, frame_hw: tuple[int, int] | None) -> Shape:
+    def _prepare_resize(self, card: Card, frame_hw: tuple[int, int] | None) -> Shape:
         """What is given, which is brought to the network's size here where it comes in another."""
-        batch, height, width, channels = frame
+        batch, height, width, channels = self._engine.shapes[FRAME]
         if frame_hw in (None, (height, width)):
-            return frame
+            return self._engine.shapes[FRAME]
         assert frame_hw is not None
         wanted = GpuResize(batch, channels, frame_hw, (height, width), card.preprocess.resize)
         self._resize = OpenResize(wanted, self._cuda, self._stream, self._held)
         return (batch, *frame_hw, channels)
 
-    def _prepare_tail(self, card: Card, engine: trt.ICudaEngine) -> None:
+    def _prepare_tail(self, card: Card) -> None:
         """Memory for the end that is not asked for, and the kernel where the engine has no class map."""
-        cuda, dtype = self._cuda, _dtype(engine, LOGITS)
+        cuda, engine = self._cuda, self._engine
+        dtype = engine.dtype(LOGITS)
         self._dtype = dtype if self._output == LOGITS else np.dtype(np.uint8)
         self._beside = CLASS_MAP if self._output == LOGITS else LOGITS
-        if self._beside in self._names:
-            self._beside_at = cuda.allocate(self._size(engine, self._beside))
+        if self._beside in engine.names:
+            self._beside_at = cuda.allocate(engine.size(self._beside))
             self._held.callback(cuda.free, self._beside_at)
-        if CLASS_MAP not in self._names and self._output == CLASS_MAP:
-            self._tail = tail_of(card, self._shapes[LOGITS], half=dtype.itemsize == 2)
+        if CLASS_MAP not in engine.names and self._output == CLASS_MAP:
+            self._tail = tail_of(card, engine.shapes[LOGITS], half=dtype.itemsize == 2)
             self._kernel = self._tail.load(cuda)
             self._held.callback(cuda.unload_kernel, self._kernel)
 
     def _answer_shape(self, card: Card) -> Shape:
-        return (card.batch, *card.fixed_size_hw) if self._tail is not None else self._shapes[self._output]
+        return (card.batch, *card.fixed_size_hw) if self._tail is not None else self._engine.shapes[self._output]
 
     def _slot(self, given_bytes: int, answer_bytes: int) -> _Slot:
         given, given_at = self._memory(given_bytes)
@@ -229,8 +194,6 @@ class TensorRtSession(Session):
             if slot.marks is not None:
                 slot.marks.record(stage, captured=captured)
 
-        context = self._context
-        assert context is not None, "a session that is closed starts nothing"
         if not self._mapped:
             self._cuda.to_device(slot.given_at, slot.given, self._stream)
             done("copy in")
@@ -238,12 +201,7 @@ class TensorRtSession(Session):
         if self._resize is not None:
             frame_at = self._resize.launch(slot.given_at, self._stream)
             done("GPU resize")
-        context.set_tensor_address(FRAME, frame_at)
-        if self._output in self._names:
-            context.set_tensor_address(self._output, slot.answer_at)
-        if self._beside in self._names:
-            context.set_tensor_address(self._beside, self._beside_at)
-        if not context.execute_async_v3(self._stream):
+        if not self._engine.start(self._addresses(frame_at, slot.answer_at), self._stream):
             self._cuda.raise_last_error()
             raise CudaError(f"{self._library.name} failed: {last_errors(self._library.name)}.", hint=REBUILD)
         done("inference")
@@ -253,6 +211,15 @@ class TensorRtSession(Session):
         if not self._mapped:
             self._cuda.to_host(slot.answer, slot.answer_at, self._stream)
             done("copy out")
+
+    def _addresses(self, frame_at: int, answer_at: int) -> dict[str, int]:
+        """Where each end of the engine lies."""
+        own = {FRAME: frame_at}
+        if self._output in self._engine.names:
+            own[self._output] = answer_at
+        if self._beside in self._engine.names:
+            own[self._beside] = self._beside_at
+        return own
 
     def _start(self, slot: int) -> None:
         own, cuda = self._slots[slot], self._cuda
@@ -299,19 +266,7 @@ class TensorRtSession(Session):
 
     def _release(self) -> None:
         """Give back all, the library's objects first. After a sticky error nothing can be given back any more."""
-        self._context = self._engine = None
+        self._engine.close()
         self._slots, self._buffers = (), Buffers((NOTHING, NOTHING), (NOTHING, NOTHING))
         with suppress(CudaError):
             self._held.close()
-
-
-def _shape(engine: trt.ICudaEngine, name: str) -> Shape:
-    return _sides(engine.get_tensor_shape(name))
-
-
-def _sides(shape: Any) -> Shape:
-    return tuple(int(side) for side in shape)
-
-
-def _dtype(engine: trt.ICudaEngine, name: str) -> np.dtype[Any]:
-    return np.dtype(DTYPES[engine.get_tensor_dtype(name).name])

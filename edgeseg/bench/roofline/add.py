@@ -44,7 +44,7 @@ def add_rooflines(
                 from edgeseg.bench.roofline.measure import measure_roofline  # A board may lack what makes graphs.
 
                 found, layers = measure_roofline(
-                    engines[one.name],
+                    _of_batch(engines[one.name], one.batch),
                     done.samples.get(f"{index}.inference_ms"),
                     _part(on_progress, index, len(records)),
                 )
@@ -62,6 +62,11 @@ def add_rooflines(
                 note = f"{type(error).__name__}: {error}"
         records[index] = msgspec.structs.replace(one, roofline_note=note)
     return Benchmark(msgspec.structs.replace(done.record, engines=tuple(records)), samples)
+
+
+def _of_batch(engine: Engine, batch: int) -> Engine:
+    """The engine for as many frames at once as it was measured with."""
+    return Engine(engine.path, msgspec.structs.replace(engine.card, batch=batch))
 
 
 def _columns(layers: Sequence[Layer]) -> dict[str, npt.NDArray[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -37,7 +37,7 @@ def layers_of(graph: ir.Model, kernels: Sequence[Kernel], ceilings: Ceilings, fl
     taken: defaultdict[int, list[Kernel]] = defaultdict(list)
     beside = []
     for kernel in kernels:
-        index = next((names[name] for name in kernel.names if name in names), _only(costs, kernel.kind))
+        index = _layer_of(kernel, names, costs)
         if index is None:
             beside.append(_beside(kernel))
         else:
@@ -53,6 +53,12 @@ def _computed_together(costs: Sequence[LayerCost], kernels: Sequence[Kernel]) ->
         first, *others = sorted(names.index(name) for name in {*kernel.names} if name in names) or [0]
         found.update({names[other]: names[first] for other in others})
     return found
+
+
+def _layer_of(kernel: Kernel, names: Mapping[str, int], costs: Sequence[LayerCost]) -> int | None:
+    """The layer that a step comes from: of several the first that multiplies, which takes most of its time."""
+    found = [names[name] for name in kernel.names if name in names]
+    return min(found, key=lambda index: not costs[index].macs) if found else _only(costs, kernel.kind)
 
 
 def _only(costs: Sequence[LayerCost], kind: str) -> int | None:

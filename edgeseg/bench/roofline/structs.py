@@ -18,7 +18,8 @@ class Ceilings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         library: Its name and version.
-        threads: So many.
+        device: Name of the GPU; empty where processors compute.
+        threads: So many of these; 0 on a GPU.
         macs_per_s: Multiply-adds a second by precision, of networks that do nothing else.
         bytes_per_s: Bytes read and written a second in a copy, by the bytes that it touches: caches hold few of them,
             and the most are far beyond all caches.
@@ -30,6 +31,7 @@ class Ceilings(msgspec.Struct, frozen=True, kw_only=True):
     macs_per_s: dict[Precision, float]
     bytes_per_s: dict[int, float]
     others: float
+    device: str = ""
 
     @property
     def memory(self) -> float:

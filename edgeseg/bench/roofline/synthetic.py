@@ -12,16 +12,18 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from edgeseg.backends import Backend, Engine, EngineOptions
-from edgeseg.card import Card, Dialect, Precision
-from edgeseg.graph.attach import attach_head_and_tail
+from edgeseg.build.engine_graph import make_engine_graph
+from edgeseg.build.graph_facts import Quantization
+from edgeseg.build.store import graph_beside
+from edgeseg.card import Card, Int8Recipe, Precision
 from edgeseg.graph.io import require_card, save_graph, set_card
 from edgeseg.graph.passes.adopt_frames import PIXELS
 from edgeseg.graph.passes.cut_tail import LOGITS
 from edgeseg.graph.values import add_constant
-from edgeseg.quantize.dialects import quantize_onnx
 from edgeseg.quantize.measure import measure_ranges
+from edgeseg.quantize.ranges import Ranges
 
-__all__ = ["Shape", "build_network", "network"]
+__all__ = ["Shape", "build_network", "network", "noise_ranges"]
 
 Float32 = npt.NDArray[np.float32]
 SEED = 0
@@ -80,23 +82,32 @@ def _arrays(weights: Float32) -> Iterator[tuple[str, Float32]]:
     yield "bias", np.zeros(len(weights), np.float32)
 
 
-def build_network(model: ir.Model, backend: Backend, dialect: Dialect, precision: Precision, folder: Path) -> Engine:
-    """An engine of a network, built as all are; INT8 by its ranges on noise.
+def noise_ranges(model: ir.Model) -> Ranges:
+    """What a prepared graph's tensors hold on noise."""
+    shape = (1, 3, *require_card(model).fixed_size_hw)
+    noise = np.random.default_rng(SEED).integers(-128, 128, shape).astype(np.float32)
+    return measure_ranges(model, [noise], calibration_sha256="")
+
+
+def build_network(
+    model: ir.Model, backend: Backend, precision: Precision, folder: Path, ranges: Ranges | None = None
+) -> Engine:
+    """An engine of a prepared graph, built as all are, with its graph beside it.
 
     Args:
         model: As `network` gives it.
         backend: That builds it.
-        dialect: Of INT8, or `float`.
         precision: Of float operators.
         folder: To write to.
+        ranges: For INT8 in the backend's first dialect; without them it stays in float.
 
     Raises:
         EdgesegError: The library refuses it.
     """
-    if dialect != "float":
-        shape = (1, 3, *require_card(model).fixed_size_hw)
-        noise = np.random.default_rng(SEED).integers(-128, 128, shape).astype(np.float32)
-        model = quantize_onnx(model, measure_ranges(model, [noise], calibration_sha256=""), dialect=dialect)
-    graph = folder / f"{dialect}.source.onnx"
-    save_graph(attach_head_and_tail(model, head=backend.head, tail=backend.tail, upsample="none"), graph)
-    return backend.build(graph, folder / f"{dialect}{backend.suffix}", EngineOptions(precision=precision))
+    options, dialect = EngineOptions(precision=precision), backend.dialects[0] if ranges is not None else "float"
+    form = backend.form(dialect, options, own_tail=backend.own_tail)
+    quantization = Quantization(Int8Recipe(), ranges) if ranges is not None else None
+    whole, facts = make_engine_graph(model, quantization, form, "none")
+    out = folder / f"{dialect}{backend.suffix}"
+    save_graph(whole, graph_beside(out), facts.card)
+    return backend.build(graph_beside(out), out, options, card=facts.card)

@@ -40,10 +40,13 @@ def sentences(roofline: Roofline | None, note: str) -> list[str]:
 
 def _ceilings(ceilings: Ceilings) -> str:
     rates = ", ".join(f"{rate / 1e9:.1f} G in {precision}" for precision, rate in ceilings.macs_per_s.items())
+    where, copy = f"with {ceilings.threads} threads", "by as many threads"
+    if ceilings.device:
+        where, copy = f"on {ceilings.device}", "within its memory"
     return (
-        f"The ceilings are the best of synthetic networks on {ceilings.library} with {ceilings.threads} threads: "
-        f"multiply-adds a second, {rates}; and of a copy by as many threads: {ceilings.memory / 1e9:.1f} GB/s beyond "
-        f"the caches, {ceilings.caches / 1e9:.1f} GB/s within."
+        f"The ceilings are the best of synthetic networks of {ceilings.library} {where}: multiply-adds a second, "
+        f"{rates}; and of a copy {copy}: {ceilings.memory / 1e9:.1f} GB/s beyond the caches, "
+        f"{ceilings.caches / 1e9:.1f} GB/s within."
     )
 
 

@@ -1,4 +1,4 @@
-"""The dozen CUDA calls that a session needs, behind one interface for every binding."""
+"""The CUDA calls that sessions and measurements need, behind one interface for every binding."""
 
 from __future__ import annotations
 
@@ -113,6 +113,10 @@ class Cuda(ABC):
     @abstractmethod
     def to_host(self, memory: UInt8, address: int, stream: int) -> None:
         """Start to copy from the device into pinned memory."""
+
+    @abstractmethod
+    def copy(self, to: int, origin: int, size: int, stream: int) -> None:
+        """Start to copy `size` bytes from one address of the device's memory to another."""
 
     @abstractmethod
     def create_stream(self) -> int:

@@ -95,6 +95,10 @@ class PyCuda(Cuda):
         with self._active("memcpy_dtoh_async"):
             self._driver.memcpy_dtoh_async(memory, address, self._kept[stream])
 
+    def copy(self, to: int, origin: int, size: int, stream: int) -> None:
+        with self._active("memcpy_dtod_async"):
+            self._driver.memcpy_dtod_async(to, origin, size, self._kept[stream])
+
     def create_stream(self) -> int:
         with self._active("Stream"):
             made = self._driver.Stream(1)

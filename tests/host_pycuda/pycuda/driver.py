@@ -138,3 +138,8 @@ def memcpy_htod_async(address: int, memory: np.ndarray, stream: Stream) -> None:
 def memcpy_dtoh_async(memory: np.ndarray, address: int, stream: Stream) -> None:
     _want_context()
     ctypes.memmove(memory.ctypes.data, address, memory.nbytes)
+
+
+def memcpy_dtod_async(to: int, origin: int, size: int, stream: Stream) -> None:
+    _want_context()
+    ctypes.memmove(to, origin, size)
