@@ -171,7 +171,7 @@ def _named(found: list[tuple[str, Engine]]) -> dict[str, Engine]:
 
 def _keep(record: Record, samples: Samples, out: Path, *, as_json: bool) -> None:
     """Write all that a benchmark leaves, and tell it."""
-    from edgeseg.bench import write_record
+    from edgeseg.bench import read_record, write_record
     from edgeseg.bench.markdown import columns, markdown, row
     from edgeseg.bench.page import html
     from edgeseg.files import write_bytes
@@ -185,7 +185,7 @@ def _keep(record: Record, samples: Samples, out: Path, *, as_json: bool) -> None
     write_bytes(out / "bench.md", markdown(record).encode())
     write_bytes(out / "bench.html", html([(record, samples)]).encode())
     if as_json:
-        print_json("bench", record)
+        print_json("bench", read_record(path))
     else:
         rows = [row(record, engine) for engine in record.engines]
         print_table(f"Measured in turns, {record.settings.scenario}", columns(record), rows)

@@ -19,7 +19,7 @@ pytest.importorskip("psutil")
 from edgeseg.backends import Engine
 from edgeseg.backends.kernels import Kernel
 from edgeseg.bench import Benchmark, Settings, run_benchmark
-from edgeseg.bench.markdown import markdown, row
+from edgeseg.bench.markdown import columns, markdown, row
 from edgeseg.bench.page import html
 from edgeseg.bench.roofline import ceilings as ceilings_module
 from edgeseg.bench.roofline import measure
@@ -29,7 +29,7 @@ from edgeseg.bench.roofline.bandwidth import bandwidths
 from edgeseg.bench.roofline.ceilings import measure_ceilings
 from edgeseg.bench.roofline.structs import COLUMNS, Ceilings
 from edgeseg.bench.roofline.synthetic import Shape, build_network, network, noise_ranges
-from edgeseg.bench.roofline.words import held_back_rows, sentences
+from edgeseg.bench.roofline.words import held_back_rows, percent, sentences
 from edgeseg.errors import EdgesegError
 from edgeseg.graph.attach import attach_head_and_tail
 from edgeseg.graph.cost import count_macs
@@ -225,9 +225,8 @@ def test_the_page_and_the_markdown_have_the_figures_of_the_record(done: Benchmar
         assert all(cells in shown for cells in rows) and all(f"| {' | '.join(cells)} |" in plain for cells in rows)
         assert all(words in unescape(page) and words in plain for words in sentences(one.roofline, ""))
         assert f"{one.roofline.bound_ms:.2f} ms" in plain
-        assert (
-            row(done.record, one)[-1].rstrip(" %") in f"{100 * one.roofline.share:.1f} {100 * one.roofline.share:.0f}"
-        )
+        figures = dict(zip(columns(done.record), row(done.record, one), strict=True))
+        assert figures["of the ceiling"] == percent(one.roofline.share)
 
 
 def test_the_chart_has_one_point_for_each_layer_that_multiplies(done: Benchmark) -> None:
