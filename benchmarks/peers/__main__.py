@@ -4,7 +4,7 @@
 
 The first run makes a virtual environment for each peer, and each converts and quantizes the network: half an hour. What
 they made is kept, and later runs take ten minutes. The record goes to the folder, and benchmarks/RESULTS.md is written
-from it where all peers were asked for and it lies in benchmarks/records.
+from it where all peers were asked for, edgeseg was measured, and it lies in benchmarks/records.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.peers.comparison import compare
 from benchmarks.peers.entries import ENTRIES, REFERENCE, chosen
+from benchmarks.peers.explain import add_roofline
 from benchmarks.peers.lane import Workplace
 from benchmarks.peers.material import open_material
 from benchmarks.peers.record import Settings, read_record, write_record
@@ -52,9 +53,12 @@ def main(words: list[str] | None = None) -> int:
     record, samples = compare(entries, material, settings, place, _say)
     if not samples["kernel.ms"].size:
         raise EdgesegError("It was stopped before anything was measured.", hint="What was prepared is kept.")
+    _say("edgeseg's roofline ...")
+    record = add_roofline(record, samples, place)
     path = write_record(record, samples, asked.out)
     text = markdown(record, path.parent)
-    if len(entries) == len(ENTRIES) and record.complete and path.parent.resolve().parent == RECORDS:
+    whole = len(entries) == len(ENTRIES) and record.complete and record.entries[0].latency is not None
+    if whole and path.parent.resolve().parent == RECORDS:
         write_bytes(RESULTS, text.encode())
     print(text)
     _say(f"record: {path}")

@@ -48,8 +48,11 @@ ENTRIES = (
     _entry("litert", "float", "LiteRT, float32"),
     _entry("litert", "int8", "LiteRT, INT8"),
     _entry("ncnn", "plain", "ncnn, float32"),
+    _entry("ncnn", "bf16", "ncnn, bfloat16 maps"),
     _entry("pytorch", "compile", "PyTorch, `torch.compile`"),
+    _entry("pytorch", "compile-bf16", "PyTorch, `torch.compile`, bfloat16"),
     _entry("pytorch", "eager", "PyTorch, eager"),
+    _entry("pytorch", "eager-bf16", "PyTorch, eager, bfloat16"),
 )
 
 

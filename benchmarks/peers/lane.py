@@ -37,11 +37,13 @@ class Workplace:
         work: Holds `given/`, the material, and a folder for each peer.
         environments: Their virtual environments.
         cores: That all are pinned to.
+        states: By peer, what its files are made of, as it was when the first of its entries was prepared.
     """
 
     work: Path
     environments: Path
     cores: tuple[int, ...]
+    states: dict[Path, str] = field(default_factory=dict)
 
     @property
     def given(self) -> Path:
@@ -89,7 +91,9 @@ class Lane:
         self._python = make_environment(self.entry.folder, self.place.environments)
         if Path(self.entry.variant).is_absolute():
             return
-        state, kept = self._state(), self._made / ".state"
+        if self.entry.folder not in self.place.states:
+            self.place.states[self.entry.folder] = self._state()
+        state, kept = self.place.states[self.entry.folder], self._made / ".state"
         if not kept.is_file() or kept.read_text() != state:
             shutil.rmtree(self._made, ignore_errors=True)
             self._made.mkdir(parents=True)

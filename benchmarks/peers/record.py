@@ -9,6 +9,7 @@ import msgspec
 
 from edgeseg.bench.kept import Samples, read_json, write_both
 from edgeseg.bench.record import Environment, Latency
+from edgeseg.bench.roofline.structs import Roofline
 
 __all__ = ["SCHEMA", "PeerRecord", "PeersRecord", "Ratio", "Settings", "read_record", "write_record"]
 
@@ -89,6 +90,7 @@ class PeersRecord(msgspec.Struct, frozen=True, kw_only=True):
         frames_sha256, calibration_sha256: Of these two as arrays.
         reference: Name of the entry that all others are set against.
         outside_share: Share of its latency that the reference spends outside of its engine, the median over frames.
+        roofline: Of the reference's engine; None where it was not measured.
         samples: File beside the record with every sample: `0.begin_s`, `0.round` and `0.latency_ms` of the first entry,
             and of its stages; `kernel.begin_s` and `kernel.ms` of the fixed kernel that tells the machine's speed.
         samples_sha256: Of that file; empty in what older versions wrote.
@@ -109,6 +111,7 @@ class PeersRecord(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     outside_share: float | None
     entries: tuple[PeerRecord, ...]
+    roofline: Roofline | None = None
     samples: str
     samples_sha256: str = ""
     complete: bool = True

@@ -1,4 +1,7 @@
-"""ncnn, of a network that pnnx converted; its tools for INT8 are in none of the two packages."""
+"""ncnn, of a network that pnnx converted: `plain`, and `bf16` with maps kept in bfloat16.
+
+Its tools for INT8 are in none of the two packages.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ import numpy as np
 
 def prepare(variant: str, given: Path, made: Path) -> None:
     """Convert the traced network, as the documentation of pnnx has it."""
+    if (made / "network.bin").exists():
+        return
     about = json.loads((given / "material.json").read_text())
     shape = ",".join(map(str, (1, 3, *about["size_hw"])))
     tool = Path(sys.executable).with_name("pnnx")
@@ -36,18 +41,19 @@ OUTPUTS = {
 class Ncnn:
     """A network with the library's defaults on x86, but for the number of threads."""
 
-    def __init__(self, given: Path, made: Path, threads: int) -> None:
+    def __init__(self, variant: str, given: Path, made: Path, threads: int) -> None:
         about = json.loads((given / "material.json").read_text())
         self._size_wh = (about["size_hw"][1], about["size_hw"][0])
         self._mean, self._scale = about["mean"], [1 / std for std in about["std"]]
         self._net = ncnn.Net()
         self._net.opt.num_threads = threads
         self._net.opt.use_vulkan_compute = False
+        self._net.opt.use_bf16_storage = variant == "bf16"
         self._net.load_param(str(made / "network.param"))
         self._net.load_model(str(made / "network.bin"))
         options = (name for name in dir(self._net.opt) if name.startswith(("use_", "num_", "openmp_")))
         self.settings = {
-            "precision": "float32; weights are float16 in the file",
+            "precision": f"{'bfloat16 maps' if variant == 'bf16' else 'float32'}; weights are float16 in the file",
             "options": {name: getattr(self._net.opt, name) for name in options},
             "before": "Mat.from_pixels with BGR to RGB, substract_mean_normalize",
             "behind": "numpy.argmax over logits of full size",
@@ -67,5 +73,5 @@ class Ncnn:
 
 
 def open_peer(variant: str, given: Path, made: Path, threads: int) -> Ncnn:
-    """The only variant there is."""
-    return Ncnn(given, made, threads)
+    """`plain` or `bf16`."""
+    return Ncnn(variant, given, made, threads)

@@ -8,7 +8,17 @@ __all__ = ["HEADS", "held_back_rows", "percent", "sentences"]
 
 #: Cores that others may keep busy, as in the record's flags.
 OTHERS = 0.2
-HEADS = ("layer", "operator", "precision", "ms", "ms at the ceiling", "share", "held by", "M multiply-adds", "kB")
+HEADS = (
+    "layer",
+    "operator",
+    "precision",
+    "ms",
+    "ms at the ceiling",
+    "share",
+    "nearer ceiling",
+    "M multiply-adds",
+    "kB",
+)
 
 
 def sentences(roofline: Roofline | None, note: str) -> list[str]:
