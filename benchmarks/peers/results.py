@@ -131,7 +131,7 @@ def markdown(record: PeersRecord, folder: Path) -> str:
         f"({record.settings.rounds} rounds, {record.settings.turn_s:g} s a turn). FPS is one over the median latency. "
         "The ratio is that of edgeseg's default INT8 engine to each system, the median over the rounds with its 95 % "
         f"interval. The peers' quantizers were given the same {record.calibration_frames} frames of the train split; "
-        "edgeseg has ranges of a hundred of its frames and a recipe for INT8, both shipped with the model, which passed "
+        "edgeseg has ranges of a hundred of its frames and a recipe for INT8, both shipped with it, which passed "
         "by its drop of mIoU on these labelled frames; what is built here is judged on frames of the train split.",
         "",
         *(f"**{flag}**\n" for flag in _headlines(record)),
