@@ -132,7 +132,7 @@ def markdown(record: PeersRecord, folder: Path) -> str:
         "The ratio is that of edgeseg's default INT8 engine to each system, the median over the rounds with its 95 % "
         f"interval. The peers' quantizers were given the same {record.calibration_frames} frames of the train split; "
         "edgeseg has ranges of a hundred of its frames and a recipe for INT8, both shipped with it, which passed "
-        "by its drop of mIoU on these labelled frames; what is built here is judged on frames of the train split.",
+        "by its drop of mIoU on these labelled frames; what is built here is judged on rendered frames alone.",
         "",
         *(f"**{flag}**\n" for flag in _headlines(record)),
         *_table(

@@ -9,7 +9,6 @@ Any other variant is an engine's path.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -22,11 +21,9 @@ OPTIONS = {"int8": ["--int8"], "int8-full": ["--int8", "--upsample", "full"], "f
 
 
 def prepare(variant: str, given: Path, made: Path) -> None:
-    """Build the engine, judged by agreement with float on frames of the train split."""
+    """Build the engine, judged on the rendered frames that are shipped with the model: it sees none of CamVid's."""
     if variant in OPTIONS:
-        data = json.loads((given / "material.json").read_text())["data"]
-        frames = str(Path(data) / "train" / "images")
-        command = [sys.executable, "-m", "edgeseg", "build", *OPTIONS[variant], "--frames", frames]
+        command = [sys.executable, "-m", "edgeseg", "build", *OPTIONS[variant]]
         report = subprocess.run([*command, "-o", made / variant, "--json"], check=True, stdout=subprocess.PIPE).stdout
         (made / f"{variant}.json").write_bytes(report)
 
@@ -46,7 +43,7 @@ class Edgeseg:
             "dialect": card.dialect,
             "best class picked at": card.upsample,
             "execution": session.execution,
-            "gate": "agreement with float on frames of CamVid's train split",
+            "gate": "agreement with float on the rendered frames that are shipped with the model",
             "calibration": "the ranges that are shipped with the model, of a hundred frames of CamVid's train split",
         }
 
