@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,8 @@ def compare(
     Returns:
         The record, and the arrays that it names as its samples.
     """
-    lanes = [Lane(entry, place) for entry in entries]
+    states: dict[Path, str] = {}
+    lanes = [Lane(entry, place, states) for entry in entries]
     surroundings = Surroundings(PACKAGES)
     kernel: Kernel = []
     complete = True

@@ -37,13 +37,11 @@ class Workplace:
         work: Holds `given/`, the material, and a folder for each peer.
         environments: Their virtual environments.
         cores: That all are pinned to.
-        states: By peer, what its files are made of, as it was when the first of its entries was prepared.
     """
 
     work: Path
     environments: Path
     cores: tuple[int, ...]
-    states: dict[Path, str] = field(default_factory=dict)
 
     @property
     def given(self) -> Path:
@@ -56,6 +54,8 @@ class Lane:
     """An entry that takes its turns.
 
     Attributes:
+        states: By peer, what its files are made of, as it was when the first of its entries was prepared; shared by all
+            lanes, so that none throws away what another has made.
         begins_ns, latencies_ns, stages_ns, rounds: One for each frame; `rounds` counts turns.
         miou, class_iou: Of all labelled frames.
         failed: Why it is out.
@@ -63,6 +63,7 @@ class Lane:
 
     entry: Entry
     place: Workplace
+    states: dict[Path, str]
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     begins_ns: list[int] = field(default_factory=list)
@@ -91,9 +92,9 @@ class Lane:
         self._python = make_environment(self.entry.folder, self.place.environments)
         if Path(self.entry.variant).is_absolute():
             return
-        if self.entry.folder not in self.place.states:
-            self.place.states[self.entry.folder] = self._state()
-        state, kept = self.place.states[self.entry.folder], self._made / ".state"
+        if self.entry.folder not in self.states:
+            self.states[self.entry.folder] = self._state()
+        state, kept = self.states[self.entry.folder], self._made / ".state"
         if not kept.is_file() or kept.read_text() != state:
             shutil.rmtree(self._made, ignore_errors=True)
             self._made.mkdir(parents=True)

@@ -27,28 +27,36 @@ def read_with_samples(path: Path) -> tuple[Record, dict[str, npt.NDArray[Any]]]:
     file = path / "bench.json" if path.is_dir() else path
     record = read_record(file)
     samples = read_samples(file, record, AGAIN)
-    missing = [key for key in _expected(record) if key not in samples]
-    if missing:
+    expected = list(_expected(record))
+    if missing := [key for pair in expected for key in pair if key not in samples]:
         raise UsageError(f"The samples in {record.samples} are not those of {file}: there is no {missing[0]}.")
+    for begins, times in expected:
+        if len(samples[begins]) != len(samples[times]):
+            raise UsageError(f"The samples in {record.samples} are damaged: {begins} and {times} have other lengths.")
     return record, samples
 
 
-def _expected(record: Record) -> Iterator[str]:
-    """What the samples of a record hold at least."""
-    yield from ("reference.begin_s", "reference.ms")
+def _expected(record: Record) -> Iterator[tuple[str, str]]:
+    """What the samples of a record hold at least: names of columns of the same length."""
+    yield ("reference.begin_s", "reference.ms")
     for index, engine in enumerate(record.engines):
         if engine.latency is not None:
-            yield from (f"{index}.begin_s", f"{index}.latency_ms")
+            yield (f"{index}.begin_s", f"{index}.latency_ms")
+
+
+def _machine(record: Record) -> tuple[str, str, int, tuple[str, ...]]:
+    device = record.environment.device
+    return device.board, device.cpu, device.cores, tuple(gpu.name for gpu in device.gpus)
 
 
 def same_conditions(records: Sequence[Record]) -> list[str]:
     """Why records can't be compared with each other, a sentence each."""
     found = []
-    machines = {
-        (one.environment.device.board, one.environment.device.cpu, one.environment.device.cores) for one in records
-    }
+    machines = {_machine(one) for one in records}
     if len(machines) > 1:
-        named = "; ".join(f"{board or cpu}, {cores} cores" for board, cpu, cores in sorted(machines))
+        named = "; ".join(
+            f"{', '.join((board or cpu, *gpus))}, {cores} cores" for board, cpu, cores, gpus in sorted(machines)
+        )
         found.append(f"These records are of different machines and not comparable: {named}.")
     scenarios = sorted({one.settings.scenario for one in records})
     if len(scenarios) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,13 +26,15 @@ CONFIDENCE, RESAMPLES = 0.99, 2000
 #: Of two records, blocks in which others kept more cores busy are left out: they slow an engine down by another factor
 #: than a kernel.
 OTHERS = 0.2
-#: Of the times in a block: in turns both have the same disturbances; else those that are disturbed little are compared.
-TURNS_PERCENT, RECORDS_PERCENT = 50.0, 25.0
-
-
+#: Medians decide; where the 90th percentile changed by another factor, as a share, it is told.
+TAIL = 0.25
 BUSY = (
     "Other processes kept the machine busy for most of the time, so that nothing is decided; measure both in turns: "
     "edgeseg bench OLD NEW"
+)
+OTHER_KERNEL = (
+    "The reference kernel is OpenCV's, of which the two had different versions, so that nothing is decided; measure "
+    "both in turns: edgeseg bench OLD NEW"
 )
 
 
@@ -75,7 +77,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """What changed from the old to the new.
 
     Attributes:
-        ratio: Of the new median latency to the old one, after what changed on the machine is taken out.
+        ratio: Of the new median latency to the old one, the median over blocks, after what changed on the machine is
+            taken out.
         interval: 99 % of it, by a bootstrap of blocks of two seconds.
         band: Changes below are noise by definition, as a share.
         how: What took the machine out.
@@ -100,7 +103,8 @@ def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
 
     Engines that were measured in turns are set against each other block by block; of two records each engine is set
     against the reference kernel that ran between its frames, in the blocks in which no other process kept the machine
-    busy; with too few of these nothing is decided. A change counts where all of its interval lies beyond the band.
+    busy; with too few of these, or another OpenCV, nothing is decided. A change counts where all of its interval lies
+    beyond the band.
 
     Args:
         old, new: The same scenario, on machines of one kind.
@@ -110,19 +114,18 @@ def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
         UsageError: They can't be compared, or are too short.
     """
     _check(old, new)
-    together, quiet = old.record is new.record, True
+    together = old.record is new.record
+    doubts: tuple[str, ...] = ()
     if together:
-        both = _paired(old.latencies(), new.latencies(), TURNS_PERCENT)
-        if len(both) < BLOCKS:
-            raise _never_together() if min(len(one.latencies()[0]) for one in (old, new)) > 100 else _too_short(new)
+        both = _together(old, new)
         interval = _interval_of_one(both)
         ratio = float(np.median(both))
     else:
-        before, after, quiet = _by_reference(old, new)
+        before, after, doubts = _by_reference(old, new)
         interval = _interval_of_two(before, after)
         ratio = float(np.median(after) / np.median(before))
     verdict: Verdict = "no difference"
-    if not quiet:
+    if doubts:
         verdict = "undecided"
     elif interval[0] > 1 + band:
         verdict = "slower"
@@ -138,7 +141,7 @@ def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
         how="in turns" if together else "by the reference kernel",
         old_ms=float(np.median(old.latencies()[1])),
         new_ms=float(np.median(new.latencies()[1])),
-        notes=() if together else (*_notes(old.record, new.record), *(() if quiet else (BUSY,))),
+        notes=(*_tail(old, new), *_notes(old.record, new.record), *doubts),
     )
 
 
@@ -166,19 +169,35 @@ def _check(old: Measured, new: Measured) -> None:
             raise UsageError(f"There are no samples of {one.name}: it failed before it had any.")
 
 
+def _tail(old: Measured, new: Measured) -> tuple[str, ...]:
+    """Where the slow frames changed otherwise than the median."""
+    before, after = (np.percentile(one.latencies()[1], (50, 90)) for one in (old, new))
+    other = (after[1] / before[1]) / (after[0] / before[0])
+    if 1 / (1 + TAIL) < other < 1 + TAIL:
+        return ()
+    return (f"The slow frames changed otherwise than the median: p90 {before[1]:.2f} ms before, {after[1]:.2f} after.",)
+
+
 def _notes(old: Record, new: Record) -> tuple[str, ...]:
+    """What makes records doubtful, each sentence once."""
+    if old is new:
+        return tuple(_doubts(new))
     found = []
-    ratio = new.environment.reference_ms / old.environment.reference_ms
+    ratio = (new.environment.reference_ms or 1.0) / (old.environment.reference_ms or 1.0)
     if not 0.8 < ratio < 1.25:
         found.append(
             f"The machine itself was {max(ratio, 1 / ratio):.2f} times as {'slow' if ratio > 1 else 'fast'} the second "
             "time; measure both in turns to be sure: edgeseg bench OLD NEW"
         )
-    for when, one in (("old", old), ("new", new)):
-        found += [] if one.complete else [f"{when}: it was stopped before its time."]
-        found += [f"{when}: {engine.name} failed: {engine.failed}" for engine in one.engines if engine.failed]
-    found += [f"{when}: {flag}" for when, one in (("old", old), ("new", new)) for flag in one.environment.flags]
+    found += [f"{when}: {doubt}" for when, one in (("old", old), ("new", new)) for doubt in _doubts(one)]
     return tuple(found)
+
+
+def _doubts(record: Record) -> Iterator[str]:
+    if not record.complete:
+        yield "it was stopped before its time."
+    yield from (f"{engine.name} failed: {engine.failed}" for engine in record.engines if engine.failed)
+    yield from record.environment.flags
 
 
 def _too_short(one: Measured) -> UsageError:
@@ -188,43 +207,52 @@ def _too_short(one: Measured) -> UsageError:
     )
 
 
-def _by_reference(old: Measured, new: Measured) -> tuple[Floats, Floats, bool]:
-    """How many times as long as the reference kernel each takes, block by block; and whether these were undisturbed."""
-    every, quiet = [], []
+def _together(old: Measured, new: Measured) -> Floats:
+    """Ratios of two engines that took turns, block by block."""
+    both = _paired(old.latencies(), new.latencies())
+    if len(both) >= BLOCKS:
+        return both
     for one in (old, new):
-        every.append(_paired(one.reference(), one.latencies(), RECORDS_PERCENT))
-        if len(every[-1]) < BLOCKS:
+        if len(np.unique(one.latencies()[0] // BLOCK_S)) < BLOCKS:
             raise _too_short(one)
-        quiet.append(_paired(one.reference(), one.latencies(), RECORDS_PERCENT, one.disturbed()))
-    undisturbed = min(len(blocks) for blocks in quiet) >= BLOCKS
-    before, after = quiet if undisturbed else every
-    return before, after, undisturbed
-
-
-def _never_together() -> UsageError:
-    return UsageError(
+    raise UsageError(
         "The two were not measured in turns of less than two seconds, as those of a matrix are not.",
         hint="Measure them in turns: edgeseg bench OLD NEW",
     )
 
 
+def _by_reference(old: Measured, new: Measured) -> tuple[Floats, Floats, tuple[str, ...]]:
+    """How many times as long as the reference kernel each takes, block by block, and why that decides nothing."""
+    every, quiet = [], []
+    for one in (old, new):
+        every.append(_paired(one.reference(), one.latencies()))
+        if len(every[-1]) < BLOCKS:
+            raise _too_short(one)
+        quiet.append(_paired(one.reference(), one.latencies(), one.disturbed()))
+    undisturbed = min(len(blocks) for blocks in quiet) >= BLOCKS
+    before, after = quiet if undisturbed else every
+    doubts = (() if undisturbed else (BUSY,)) + (() if _opencv(old) == _opencv(new) else (OTHER_KERNEL,))
+    return before, after, doubts
+
+
+def _opencv(one: Measured) -> set[str]:
+    """The versions of what the reference kernel comes from."""
+    return {version for name, version in one.record.environment.versions.items() if name.startswith("opencv")}
+
+
 def _paired(
-    below: tuple[Floats, Floats], above: tuple[Floats, Floats], percent: float, without: frozenset[int] = frozenset()
+    below: tuple[Floats, Floats], above: tuple[Floats, Floats], without: frozenset[int] = frozenset()
 ) -> Floats:
-    """Ratios of percentiles, block by block of the time that both were measured in.
+    """Ratios of medians, block by block of the time that both were measured in.
 
     Args:
         below, above: Seconds, and milliseconds.
-        percent: Which percentile.
         without: Blocks that are left out.
     """
     ends = np.arange(BLOCK_S, max(below[0][-1], above[0][-1]) + BLOCK_S, BLOCK_S)
     low, high = np.searchsorted(ends, below[0]), np.searchsorted(ends, above[0])
     blocks = [block for block in np.intersect1d(low, high) if int(block) not in without]
-    found = [
-        np.percentile(above[1][high == block], percent) / np.percentile(below[1][low == block], percent)
-        for block in blocks
-    ]
+    found = [np.median(above[1][high == block]) / np.median(below[1][low == block]) for block in blocks]
     return np.array(found, np.float64)
 
 

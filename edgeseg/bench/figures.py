@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 MOVED, OTHERS = 0.05, 0.2
 #: Where each engine's turn takes so long that a sensor's reading is of one engine. In turns of a frame it is of all.
 LONG_TURNS = ("throughput", "camera")
+#: What disturbs a machine lasts so long, milliseconds: samples of such a time are resampled together.
+BLOCK_MS = 1000.0
 #: Looks at the machine that a record keeps at most.
 MOMENTS = 600
 
@@ -32,7 +34,7 @@ MOMENTS = 600
 def latency_of(samples_ms: Floats, percentiles: Sequence[float]) -> Latency:
     """Figures of at least one sample, milliseconds in the order of measuring; always with the median."""
     percentiles = sorted({50.0, *percentiles})
-    intervals = bootstrap_intervals(samples_ms, percentiles)
+    intervals = bootstrap_intervals(samples_ms, percentiles, block=round(BLOCK_MS / float(samples_ms.mean() or 1)))
     return Latency(
         samples=len(samples_ms),
         mean_ms=float(samples_ms.mean()),
@@ -43,8 +45,8 @@ def latency_of(samples_ms: Floats, percentiles: Sequence[float]) -> Latency:
     )
 
 
-def engine_record(lane: Lane, settings: Settings, watch: Watch, idle_w: float, *, alone: bool) -> EngineRecord:
-    """What a record says of one engine."""
+def engine_record(lane: Lane, lanes: Sequence[Lane], settings: Settings, watch: Watch, idle_w: float) -> EngineRecord:
+    """What a record says of one engine, which was measured in turns with all `lanes`, it among them."""
     card, engine = lane.session.card, lane.engine
     times = {stage: np.asarray(ns, np.float64) / 1e6 for stage, ns in lane.samples_ns.items() if ns}
     whole = times.pop(LATENCY, None)
@@ -75,8 +77,8 @@ def engine_record(lane: Lane, settings: Settings, watch: Watch, idle_w: float, *
         early_stopping_p90_ms=early_stopping(whole) if first and whole is not None else None,
         stages={stage: latency_of(ms, settings.percentiles) for stage, ms in times.items()},
         camera=lane.camera,
-        drift=drift(lane, watch.moments) if settings.scenario == "soak" else None,
-        energy=energy_of(lane, watch, idle_w) if alone or settings.scenario in LONG_TURNS else None,
+        drift=drift(lane, lanes, watch.moments) if settings.scenario == "soak" else None,
+        energy=energy_of(lane, watch, idle_w) if len(lanes) == 1 or settings.scenario in LONG_TURNS else None,
         failed=lane.failed,
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import UsageError
-from edgeseg.files import sha256_bytes, write_bytes
+from edgeseg.files import atomic_path, sha256_bytes
 
 __all__ = ["Samples", "read_json", "read_samples", "write_both"]
 
@@ -32,7 +32,7 @@ class Sampled(Protocol):
 
 
 def write_both(record: msgspec.Struct, samples: Samples, path: Path, beside: str) -> None:
-    """Write samples and then the record with their hash, each whole or not at all.
+    """Write samples, and the record with their hash: both or, where the disk is full, none.
 
     Args:
         record: A `Sampled`.
@@ -43,9 +43,10 @@ def write_both(record: msgspec.Struct, samples: Samples, path: Path, beside: str
     archive = io.BytesIO()
     np.savez_compressed(archive, **samples)  # type: ignore[arg-type]
     content = archive.getvalue()
-    write_bytes(path.parent / beside, content)
     tied = msgspec.structs.replace(record, samples_sha256=sha256_bytes(content))
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(tied), indent=2) + b"\n")
+    with atomic_path(path.parent / beside) as samples_part, atomic_path(path) as part:
+        samples_part.write_bytes(content)
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(tied), indent=2) + b"\n")
 
 
 def read_json(path: Path, kind: type[RecordT], schema: str, again: str) -> RecordT:

@@ -71,6 +71,12 @@ class Lane:
             self.samples_ns[stage].append(taken_ns)
         self.frames += self.session.card.batch
 
+    def drop_broken_frame(self) -> None:
+        """Leave out a last frame in the midst of whose notes Ctrl-C came."""
+        whole = min(len(self.begins_ns), len(self.samples_ns[LATENCY]))
+        for column in (self.begins_ns, *self.samples_ns.values()):
+            del column[whole:]
+
     def note_camera(self, fps: float, captured: int, inferred: int, dropped: dict[str, int]) -> None:
         """A camera was watched for a while, once more."""
         before = self.camera or Camera(fps=fps, captured=0, inferred=0, dropped={})

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeseg.bench.record import EngineRecord, Latency, Record
+from edgeseg.bench.record import Drift, EngineRecord, Environment, Latency, Record, Settings
 from edgeseg.bench.roofline.words import HEADS, held_back_rows, percent, sentences
 from edgeseg.bench.stages import BESIDE
 from edgeseg.device.state import State
 
-__all__ = ["columns", "headlines", "machine_rows", "markdown", "row", "scenario_words", "stage_rows"]
+__all__ = [
+    "columns",
+    "doubts",
+    "drift_words",
+    "headlines",
+    "machine_rows",
+    "markdown",
+    "row",
+    "scenario_words",
+    "stage_rows",
+]
 
+USUAL = Settings()
 #: What is measured in each scenario.
 SCENARIOS = {
     "single-stream": "The next frame comes when the answer of the one before is there (MLPerf-style single-stream, not "
-    "an MLPerf result). Latency is from a camera's frame in memory to the class map in its coordinates.",
-    "throughput": "Several frames are under way at once. Latency is that of a frame among others.",
+    "an MLPerf result). Latency is from a camera's frame in memory to the class map in its coordinates. FPS are frames "
+    "over the sum of their latencies: decoding, drawing and other engines' turns are not in it.",
+    "throughput": "Several frames are under way at once. Latency is that of a frame among others. FPS are frames over "
+    "wall time.",
     "camera": "Frames come by the camera's clock, whether the engine is ready or not. Latency is the frame's age when "
-    "its class map is there; the newest frame is taken, and older ones are dropped and counted.",
-    "soak": "Single-stream for long. Latency is from a camera's frame in memory to the class map in its coordinates.",
+    "its class map is there; the newest frame is taken, and older ones are dropped and counted. FPS are frames over "
+    "the time that the camera was watched.",
+    "soak": "Single-stream for long. Latency is from a camera's frame in memory to the class map in its coordinates. "
+    "FPS are frames over the sum of their latencies.",
 }
 
 
@@ -85,7 +100,7 @@ def markdown(record: Record) -> str:
         *_table(columns(record), [row(record, engine) for engine in record.engines]),
         "",
         scenario_words(record),
-        "FPS are frames over wall time. Percentiles are given where at least ten samples lie beyond them, with 95 % "
+        "Percentiles are given where at least ten samples lie beyond them, with 95 % "
         f"intervals by a bootstrap of blocks. Every sample: {record.samples}.",
         "",
         "Medians by stage, ms; what is marked `(beside)` is no part of the latency:",
@@ -117,9 +132,9 @@ def machine_rows(record: Record) -> list[tuple[str, str]]:
         ("Versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
         ("Before", _state(environment.before)),
         ("After", _state(environment.after)),
-        ("Reference kernel", f"{environment.reference_ms:.3f} ms"),
+        ("Reference kernel", _reference(environment)),
         *((f"Power of {engine.name}", _energy(engine)) for engine in record.engines if engine.energy),
-        *((f"Drift of {engine.name}", engine.drift.verdict) for engine in record.engines if engine.drift),
+        *((f"Drift of {engine.name}", drift_words(engine.drift)) for engine in record.engines if engine.drift),
         *((f"Layers of {engine.name}", _layers(engine)) for engine in record.engines if engine.layers),
         *((f"Hashes of {engine.name}", _hashes(engine)) for engine in record.engines),
     ]
@@ -129,11 +144,41 @@ def headlines(record: Record) -> list[str]:
     """What makes the figures doubtful, a sentence each."""
     failed = [f"{engine.name} failed: {engine.failed}" for engine in record.engines if engine.failed]
     left_out = [f"{name} was left out: {reason}" for name, reason in record.left_out.items()]
-    stopped = [] if record.complete else ["It was stopped before its time; these are the samples until then."]
-    unsteady = [
-        f"{engine.name} was not steady when its warm-up ended." for engine in record.engines if not engine.steady
+    return [*failed, *left_out, *doubts(record)]
+
+
+def doubts(record: Record) -> list[str]:
+    """The same of what was measured."""
+    settings, warmed = record.settings, record.settings.warm_up_s > 0
+    found = [] if record.complete else ["It was stopped before its time; these are the samples until then."]
+    found += record.environment.flags
+    found += [f"{one.name}: {one.drift.verdict}" for one in record.engines if one.drift and not one.drift.steady]
+    found += [
+        f"{one.name} was not steady when its warm-up ended." for one in record.engines if warmed and not one.steady
     ]
-    return [*failed, *left_out, *stopped, *record.environment.flags, *unsteady]
+    if settings.scenario == "single-stream" and (
+        settings.duration_s < USUAL.duration_s or settings.iterations < USUAL.iterations
+    ):
+        found.append(
+            f"Short: {settings.duration_s:g} s and {settings.iterations:,} frames of each at least; what others are to "
+            f"rely on needs {USUAL.duration_s:g} s and {USUAL.iterations:,}."
+        )
+    return found
+
+
+def drift_words(drift: Drift) -> str:
+    """The verdict of a soak, and its figures."""
+    return (
+        f"{drift.verdict} {drift.fps_first:.1f} FPS in its first fifth, {drift.fps_last:.1f} in its last; memory "
+        f"{drift.rss_slope_mb:+.1f} MB in ten minutes."
+    )
+
+
+def _reference(environment: Environment) -> str:
+    if environment.reference_ms is None or environment.reference_interval_ms is None:
+        return "it never ran"
+    low, high = environment.reference_interval_ms
+    return f"{environment.reference_ms:.3f} ms ({low:.3f} to {high:.3f})"
 
 
 def _layers(engine: EngineRecord) -> str:

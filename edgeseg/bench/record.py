@@ -144,7 +144,8 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True):
         execution: How the library says it runs the engine: precision of its float operators, threads.
         warm_up_frames: Not among the samples.
         steady: The times were steady when the warm-up ended.
-        seconds: Wall time of this engine's frames.
+        seconds: Sum of the latencies of this engine's frames; where several are under way, or come from a camera, the
+            time of its turns.
         fps: Frames over that.
         latency: From a camera's frame in memory to the class map in its coordinates; in `camera`, from the frame's
             capture. None where the engine failed before.
@@ -217,7 +218,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         versions: By package.
         container: It ran in one.
         reference_ms: Median time of the fixed kernel that ran between the frames, and its interval: by it records of
-            one machine at different hours are compared.
+            one machine at different hours are compared. None where it never ran.
         conditions: During the run, about one a second.
         flags: What makes the figures doubtful, a sentence each: clocks that moved, throttling, others' load.
     """
@@ -227,8 +228,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     after: State
     versions: dict[str, str]
     container: bool
-    reference_ms: float
-    reference_interval_ms: tuple[float, float]
+    reference_ms: float | None
+    reference_interval_ms: tuple[float, float] | None
     conditions: Conditions
     flags: tuple[str, ...]
 

@@ -68,18 +68,21 @@ def run_benchmark(
     on_progress: Callable[[float, str], None] = lambda *_: None,
     *,
     rail: Rail | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Benchmark:
     """Measure engines in turns, so that what drifts on the machine hits all alike.
 
-    Ctrl-C ends it; what was measured until then is the record, which says so.
+    What was measured before it is stopped, or before Ctrl-C, is the record, which says so.
 
     Args:
         engines: By the name that the record gets.
         settings: How.
         on_progress: Told the share done, 0 to 1, and what is under way.
         rail: Where power is measured; None is what `find_rail` finds.
+        stopped: Asked after each turn whether to end before the time.
 
     Raises:
+        KeyboardInterrupt: It was stopped before anything was measured.
         UsageError: There is no engine, or no frames.
         EngineMismatch, MissingDependency, ModelFileError: An engine can't be loaded here.
     """
@@ -89,20 +92,24 @@ def run_benchmark(
     frames = TimedFrames(settings.frames, settings.camera_hw)
     rail = rail or find_rail()
     idle_w = _idle_watts(rail, on_progress)
-    complete = True
     with ExitStack() as stack:
         lanes = _lanes(engines, settings, frames, stack)
         watch = Watch(rail)
-        turns = Turns(lanes, frames, settings, on_progress)
+        turns = Turns(lanes, frames, settings, on_progress, stopped)
         turns.warm_up()
         with watch:
             try:
                 SCENARIOS[settings.scenario](turns)
+                complete = not stopped()
             except KeyboardInterrupt:
                 complete = False
+        for lane in lanes:
+            lane.drop_broken_frame()
+        if not complete and not any(lane.begins_ns for lane in lanes):
+            raise KeyboardInterrupt
         reference_ms = np.asarray([ns for _, ns in turns.reference_ns], np.float64) / 1e6
         environment = surroundings.environment(watch.moments, reference_ms)
-        records = tuple(engine_record(lane, settings, watch, idle_w, alone=len(lanes) == 1) for lane in lanes)
+        records = tuple(engine_record(lane, lanes, settings, watch, idle_w) for lane in lanes)
     record = Record(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command=shlex.join(["edgeseg", "bench", *engines, *options_of(settings)]),

@@ -35,15 +35,16 @@ def percentile(samples: Floats, percent: float) -> float | None:
 
 
 def bootstrap_intervals(
-    samples: Floats, percents: Sequence[float], *, confidence: float = 0.95, seed: int = 0
+    samples: Floats, percents: Sequence[float], *, block: int = 1, confidence: float = 0.95, seed: int = 0
 ) -> list[tuple[float, float] | None]:
     """Intervals of percentiles by the bootstrap, on blocks of neighbours, since what disturbs a machine lasts.
 
-    The moving block bootstrap of Künsch (1989), with blocks of the cube root of N.
+    The moving block bootstrap of Künsch (1989), with blocks of the cube root of N at least.
 
     Args:
         samples: `(N,)` in the order of measuring.
         percents: Above 0 and below 100.
+        block: Samples that are disturbed alike; blocks are as long, but no longer than a tenth of all samples.
         confidence: Of the interval, below 1.
         seed: Of the resamples.
 
@@ -54,7 +55,7 @@ def bootstrap_intervals(
     told = [percent for percent in percents if percentile(samples, percent) is not None]
     if not told:
         return [None] * len(percents)
-    length = max(1, round(count ** (1 / 3)))
+    length = max(round(count ** (1 / 3)), min(block, count // 10))
     blocks = math.ceil(count / length)
     rng = np.random.default_rng(seed)
     found = np.empty((RESAMPLES, len(told)))
@@ -67,9 +68,9 @@ def bootstrap_intervals(
     return [ends.get(percent) for percent in percents]
 
 
-def bootstrap_interval(samples: Floats, percent: float, *, seed: int = 0) -> tuple[float, float] | None:
+def bootstrap_interval(samples: Floats, percent: float, *, block: int = 1, seed: int = 0) -> tuple[float, float] | None:
     """The same of one percentile."""
-    return bootstrap_intervals(samples, (percent,), seed=seed)[0]
+    return bootstrap_intervals(samples, (percent,), block=block, seed=seed)[0]
 
 
 def early_stopping(samples: Floats, percent: float = 90.0) -> float | None:

@@ -38,7 +38,7 @@ class Surroundings:
 
         Args:
             moments: Looks at the machine meanwhile.
-            reference_ms: Times of the reference kernel; NaN is told where there are none.
+            reference_ms: Times of the reference kernel.
         """
         after = describe_state()
         told = latency_of(reference_ms, (50.0,)) if len(reference_ms) else None
@@ -48,8 +48,8 @@ class Surroundings:
             after=after,
             versions=_versions(self._packages),
             container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
-            reference_ms=float(np.median(reference_ms)) if told else float("nan"),
-            reference_interval_ms=(told.intervals_ms["50"] or (told.min_ms, told.max_ms)) if told else (0.0, 0.0),
+            reference_ms=float(np.median(reference_ms)) if told else None,
+            reference_interval_ms=(told.intervals_ms["50"] or (told.min_ms, told.max_ms)) if told else None,
             conditions=conditions_of(moments),
             flags=(*changed(self._before, after), *flags(moments, self._throttled, throttle_counts())),
         )

@@ -26,6 +26,7 @@ class Turns:
         frames: What they are given, all the same.
         settings: How long.
         on_progress: Told the share done, 0 to 1, and what is under way.
+        stopped: Asked after each turn whether to end before the time.
 
     Attributes:
         reference_ns: When the reference kernel began, and how long it took.
@@ -37,8 +38,9 @@ class Turns:
         frames: TimedFrames,
         settings: Settings,
         on_progress: Callable[[float, str], None],
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.lanes, self.frames, self.settings = lanes, frames, settings
+        self.lanes, self.frames, self.settings, self.stopped = lanes, frames, settings, stopped
         self.reference_ns: list[tuple[int, int]] = []
         self._on_progress = on_progress
         self._reference = Reference()
@@ -49,7 +51,7 @@ class Turns:
         return [lane for lane in self.lanes if not lane.failed]
 
     def measure(self, turn: Callable[[Lane, int], None], done: Callable[[Lane], float]) -> None:
-        """Give each engine its turn, until each has enough.
+        """Give each engine its turn until all have enough, so that none is ever measured without the others.
 
         Args:
             turn: Measures an engine once; told the number of the round.
@@ -57,7 +59,8 @@ class Turns:
         """
         number = 0
         self.refer()
-        while lanes := [lane for lane in self.active() if done(lane) < 1]:
+        while not self.stopped() and any(done(lane) < 1 for lane in self.active()):
+            lanes = self.active()
             begin = number % len(lanes)  # None is always the first after the reference kernel.
             for lane in (*lanes[begin:], *lanes[:begin]):
                 with lane.turn():
@@ -80,7 +83,7 @@ class Turns:
             return
         begin, number = time.monotonic(), 0
         while (lanes := self.active()) and (spent := time.monotonic() - begin) < LONGEST_WARM_UP_S:
-            if spent >= self.settings.warm_up_s and all(lane.steady for lane in lanes):
+            if self.stopped() or (spent >= self.settings.warm_up_s and all(lane.steady for lane in lanes)):
                 break
             frame, encoded = self.frames.at(number)
             for lane in lanes:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from edgeseg.cli.bench_matrix import NAMES, matrix_options, matrix_plan
+from edgeseg.cli.interrupt import stopped_by_interrupt
 from edgeseg.cli.native import make_ready, native_options
 from edgeseg.cli.options import UPSAMPLE, duration, percentiles, size
 from edgeseg.cli.report import json_option, print_json, print_table, progress, say
 from edgeseg.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgeseg.backends import Engine
     from edgeseg.bench import Record, Settings
     from edgeseg.bench.kept import Samples
 
     Measured = tuple[Record, Samples]
+    Progress = Callable[[float | None, str], None]
 
 __all__ = ["bench"]
 
@@ -106,6 +112,7 @@ def bench(
 
     asked = {name: settings.pop(name) for name in NAMES}
     if soak is not None:
+        _refuse_beside_soak(click.get_current_context())
         settings |= {"scenario": "soak", "duration_s": soak}
     plan = Settings(**settings)
     out = out or Path("runs") / "bench" / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -122,6 +129,12 @@ def bench(
         if word is None or graph_path(word) is None:
             make_ready(word, rebuild=rebuild, trust_engine=trust_engine)
     _keep(*_measured(engines, plan, roofline=roofline), out, as_json=as_json)
+
+
+def _refuse_beside_soak(context: click.Context) -> None:
+    for name, option in (("scenario", "--scenario"), ("duration_s", "--duration")):
+        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--soak is a scenario of its own, with its own time; leave out {option}.")
 
 
 def _check_writable(out: Path) -> None:
@@ -147,17 +160,35 @@ def _matrix(models: tuple[str, ...], out: Path, asked: dict[str, Any], plan: Set
 def _measured(engines: tuple[str, ...], plan: Settings, *, roofline: bool) -> Measured:
     from edgeseg.bench import run_benchmark
     from edgeseg.bench.roofline.add import add_rooflines
+    from edgeseg.bench.runner import options_of
     from edgeseg.build.graphs import find_or_build
 
     with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
-        with progress("Measuring") as update:
+        with progress("Building") as update:
+            update(None, "engines of graphs")
             found = [(word, find_or_build(word, Path(folder), upsample=plan.upsample)) for word in engines or (None,)]
-            named = _named([(word or str(engine.path), engine) for word, engine in found])
-            done = run_benchmark(named, plan, update)
-        if roofline:
-            with progress("Roofline") as update:
-                done = add_rooflines(done, named, update)
-        return done.record, done.samples
+        named = _named([(word or str(engine.path), engine) for word, engine in found])
+        with stopped_by_interrupt("Keeping what was measured") as stopped:
+            with progress("Measuring") as update:
+                done = run_benchmark(named, plan, update, stopped=stopped)
+            if roofline:
+                with progress("Roofline") as update:
+                    done = add_rooflines(done, named, _unless(stopped, update))
+    words = [word or str(engine.path) for word, engine in found]
+    options = [*options_of(plan), *([] if roofline else ["--no-roofline"])]
+    command = shlex.join(["edgeseg", "bench", *words, *options])
+    return msgspec.structs.replace(done.record, command=command), done.samples
+
+
+def _unless(stopped: Callable[[], bool], update: Progress) -> Progress:
+    """Progress that ends, where it was stopped, what it is told of."""
+
+    def tell(share: float | None, what: str) -> None:
+        if stopped():
+            raise KeyboardInterrupt
+        update(share, what)
+
+    return tell
 
 
 def _named(found: list[tuple[str, Engine]]) -> dict[str, Engine]:
@@ -172,9 +203,8 @@ def _named(found: list[tuple[str, Engine]]) -> dict[str, Engine]:
 def _keep(record: Record, samples: Samples, out: Path, *, as_json: bool) -> None:
     """Write all that a benchmark leaves, and tell it."""
     from edgeseg.bench import read_record, write_record
-    from edgeseg.bench.markdown import columns, markdown, row
+    from edgeseg.bench.markdown import columns, doubts, drift_words, markdown, row
     from edgeseg.bench.page import html
-    from edgeseg.files import write_bytes
 
     try:
         path = write_record(record, samples, out)
@@ -182,8 +212,6 @@ def _keep(record: Record, samples: Samples, out: Path, *, as_json: bool) -> None
         kept = Path(tempfile.mkdtemp(prefix="edgeseg-bench-"))
         say(f"warning: {out} can't be written to ({error.strerror}); what was measured is kept in {kept}.")
         out, path = kept, write_record(record, samples, kept)
-    write_bytes(out / "bench.md", markdown(record).encode())
-    write_bytes(out / "bench.html", html([(record, samples)]).encode())
     if as_json:
         print_json("bench", read_record(path))
     else:
@@ -191,11 +219,28 @@ def _keep(record: Record, samples: Samples, out: Path, *, as_json: bool) -> None
         print_table(f"Measured in turns, {record.settings.scenario}", columns(record), rows)
     for name, reason in record.left_out.items():
         say(f"warning: {name} was left out: {reason}")
-    for flag in record.environment.flags:
-        say(f"warning: {flag}")
-    say(f"{path.with_suffix('.html')} shows it, and {path} holds the record.")
+    for doubt in doubts(record):
+        say(f"warning: {doubt}")
+    for engine in record.engines:
+        if engine.drift is not None:
+            say(f"{engine.name}: {drift_words(engine.drift)}")
+    _write_pages({"bench.md": markdown(record), "bench.html": html([(record, samples)])}, path)
     failed = [engine for engine in record.engines if engine.failed]
     for engine in failed:
         say(f"error: {engine.name} failed: {engine.failed}")
     if not record.complete or failed:
         click.get_current_context().exit(1 if failed else 130)
+
+
+def _write_pages(pages: dict[str, str], record: Path) -> None:
+    """Write what is made of a record beside it; where that fails, the record is there still."""
+    from edgeseg.files import write_bytes
+
+    try:
+        for name, text in pages.items():
+            write_bytes(record.with_name(name), text.encode())
+    except OSError as error:
+        say(f"warning: {record} holds the record, but its pages could not be written ({error.strerror}).")
+        say(f"Make them later: edgeseg report {record} -o DIR")
+    else:
+        say(f"{record.with_suffix('.html')} shows it, and {record} holds the record.")

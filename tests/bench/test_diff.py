@@ -168,8 +168,57 @@ def test_what_can_not_be_compared_is_refused(one: Record, change: Any, seconds: 
         differ(Measured(one, 0, samples), Measured(change(one), 0, samples))
 
 
+def test_most_frames_decide_however_fast_the_others_are(one: Record) -> None:
+    """Three frames in five take twice as long: a quarter of the frames are as before."""
+    samples = measured(1, (1.0,))
+    slower = np.random.default_rng(2).random(len(samples["0.latency_ms"])) < 0.6
+    changed = samples | {"0.latency_ms": samples["0.latency_ms"] * np.where(slower, 2.0, 1.0)}
+    later = msgspec.structs.replace(one, created="later")
+    found = differ(Measured(one, 0, samples), Measured(later, 0, changed))
+    assert found.verdict == "slower" and found.ratio > 1.5
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in turns", "two records"])
+@pytest.mark.parametrize("share", [0.0, 0.15], ids=["as before", "a seventh of the frames five times as slow"])
+def test_slow_frames_that_became_slower_are_told(one: Record, two: Record, together: bool, share: float) -> None:
+    samples = measured(1, (1.0, 1.0) if together else (1.0,))
+    last = f"{int(together)}.latency_ms"
+    slower = np.random.default_rng(2).random(len(samples[last])) < share
+    changed = samples | {last: samples[last] * np.where(slower, 5.0, 1.0)}
+    later = msgspec.structs.replace(one, created="later")
+    old, new = (two, two) if together else (one, later)
+    found = differ(Measured(old, 0, changed if together else samples), Measured(new, int(together), changed))
+    assert any("slow frames changed otherwise" in note for note in found.notes) == (share > 0)
+
+
+def test_engines_of_one_record_have_its_doubts_once(two: Record) -> None:
+    failed = msgspec.structs.replace(two.engines[1], failed="RuntimeError: boom")
+    throttled = msgspec.structs.replace(two.environment, flags=("The machine was throttled.",))
+    doubtful = msgspec.structs.replace(two, engines=(two.engines[0], failed), environment=throttled, complete=False)
+    samples = measured(1, (1.0, 1.0))
+    found = differ(Measured(doubtful, 0, samples), Measured(doubtful, 1, samples))
+    assert found.notes == (
+        "it was stopped before its time.",
+        "new failed: RuntimeError: boom",
+        "The machine was throttled.",
+    )
+
+
+def test_with_another_opencv_the_reference_kernel_decides_nothing(one: Record) -> None:
+    versions = one.environment.versions | {"opencv-python-headless": "0.1"}
+    later = msgspec.structs.replace(one, environment=msgspec.structs.replace(one.environment, versions=versions))
+    found = differ(Measured(one, 0, measured(0, (1.0,))), Measured(later, 0, measured(1, (1.5,))))
+    assert found.verdict == "undecided" and any("different versions" in note for note in found.notes)
+
+
+def test_turns_that_were_too_few_are_told_as_such(two: Record) -> None:
+    samples = measured(0, (1.0, 1.0), seconds=5)
+    with pytest.raises(UsageError, match="too short a time"):
+        differ(Measured(two, 0, samples), Measured(two, 1, samples))
+
+
 def test_a_machine_that_is_another_speed_is_named(one: Record) -> None:
-    slow = msgspec.structs.replace(one.environment, reference_ms=2 * one.environment.reference_ms)
+    slow = msgspec.structs.replace(one.environment, reference_ms=2 * (one.environment.reference_ms or 0))
     later = msgspec.structs.replace(one, environment=slow)
     found = differ(Measured(one, 0, measured(0, (1.0,))), Measured(later, 0, measured(1, (1.0,))))
     assert any("2.00 times as slow the second time" in note for note in found.notes)
@@ -227,6 +276,12 @@ def without_times(path: Path) -> None:
     np.savez(path, **kept)
 
 
+def one_time_more(path: Path) -> None:
+    with np.load(path) as arrays:
+        kept = dict(arrays)
+    np.savez(path, **kept | {"0.begin_s": np.append(kept["0.begin_s"], 99.0)})
+
+
 def one_array(path: Path) -> None:
     with path.open("wb") as file:
         np.save(file, np.zeros(3))
@@ -240,6 +295,7 @@ def one_array(path: Path) -> None:
         pytest.param(cut_off, id="cut off"),
         pytest.param(without_times, id="an array is missing"),
         pytest.param(one_array, id="an array alone"),
+        pytest.param(one_time_more, id="arrays of other lengths"),
     ],
 )
 @pytest.mark.parametrize("tied", [True, False], ids=["with their hash", "of a record without one"])

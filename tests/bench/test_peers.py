@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from benchmarks.peers.material import Material
 from benchmarks.peers.record import PeerRecord, PeersRecord, Ratio, Settings, read_record, write_record
 from benchmarks.peers.results import RESULTS, goals, losses, markdown, written_again
 from edgeseg.bench.figures import latency_of
+from edgeseg.bench.roofline.structs import Ceilings, Layer, Roofline
 from edgeseg.data.labelled import find_data_set
 from edgeseg.errors import UsageError
 from edgeseg.files import sha256_file
@@ -207,6 +209,19 @@ def test_what_was_prepared_is_made_again_when_its_maker_changes(tmp_path: Path, 
     assert measured() != first
 
 
+def test_a_peer_that_changes_meanwhile_does_not_lose_what_was_prepared(tmp_path: Path, place: Workplace) -> None:
+    own = tiny_entry(tmp_path, REFERENCE.name)
+    second = dataclasses.replace(own, name="second", variant="other")
+
+    def change(told: str) -> None:
+        if told.startswith("second: prepare"):
+            (own.folder / "peer.py").write_text(TINY.replace("BODY", "'changed'"))
+
+    record, _ = compare([own, second], MATERIAL, QUICK, place, change)
+    assert [one.failed for one in record.entries] == ["", ""]
+    assert (place.work / own.folder.name / ".plain.prepared").exists()
+
+
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, place: Workplace) -> None:
     def interrupt(told: str) -> None:
         if told.startswith("round 2"):
@@ -221,7 +236,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, place: Workplace) -> Non
     ("patterns", "expected"),
     [
         pytest.param([], [entry.name for entry in ENTRIES], id="all"),
-        pytest.param(["ncnn"], ["edgeseg/int8", "ncnn/plain"], id="a peer"),
+        pytest.param(["ncnn"], ["edgeseg/int8", "ncnn/plain", "ncnn/bf16"], id="a peer"),
         pytest.param(["litert/f*"], ["edgeseg/int8", "litert/float"], id="a pattern"),
     ],
 )
@@ -310,7 +325,7 @@ OWN = peer("edgeseg/int8", 10.0, 0.764, None)
             peer("pytorch/eager", 1.0, None, None, latency=None, fps=0.0, stages={}, failed="It is gone."),
             0.05,
             [],
-            id="not measured is no loss",
+            id="not measured is no loss, and told",
         ),
     ],
 )
@@ -321,12 +336,34 @@ def test_the_page_tells_where_edgeseg_loses(
     assert [words for _, words in losses(record)] == lost
     page = markdown(record, tmp_path)
     section = page.partition("## Where edgeseg loses")[2].partition("## Where the time goes")[0]
-    assert all(f"- {words}" in section for words in lost) and ("Nowhere among these." in section) == (not lost)
+    untold = other.latency is None
+    assert all(f"- {words}" in section for words in lost)
+    assert ("Nowhere among these." in section) == (not lost and not untold)
+    assert (f"- {other.title} was not compared: It is gone." in section) == untold
     about_other = any(entry is other for entry, _ in losses(record))
-    assert (
-        (f"| {other.title} | {1e3 / other.fps * 0.9:.2f} |" in section) if about_other else other.title not in section
-    )
+    row = f"| {other.title} | {1e3 / (other.fps or 1) * 0.9:.2f} |"
+    assert (row in section) == about_other and (other.title in section) == (about_other or untold)
     assert page.count("**no**") == sum(words.startswith("A goal") for words in lost)
+
+
+def test_why_a_goal_is_missed_is_told_by_the_roofline(record: PeersRecord, tmp_path: Path) -> None:
+    slow = Layer(
+        name="conv7", op="Conv 1x1", precision="int8", ran_in="fp32", macs=9_000_000, bytes=1000, bound_ms=0.5,
+        limit="compute", measured_ms=2.0, share=0.25,
+    )  # fmt: skip
+    ceilings = Ceilings(library="a library", threads=2, macs_per_s={"fp32": 1e9}, bytes_per_s={1000: 1e9}, others=0.0)
+    roofline = Roofline(
+        ceilings=ceilings, macs=18_000_000, bytes=1000, bound_ms=3.5, inference_ms=9.0, share=3.5 / 9, layers=1,
+        above=0, held_back_by=(slow,),
+    )  # fmt: skip
+    other = peer("pytorch/eager", 45.0, 0.7, 4.5)
+    page = markdown(msgspec.structs.replace(record, entries=(OWN, other), roofline=roofline), tmp_path)
+    assert (
+        "found 4.50 (4.49 to 4.51). A frame would have to take 5.00 ms. It takes 10.00, 9.00 of them in the engine, "
+        "whose layers would take 3.50 ms at this machine's ceilings."
+    ) in page
+    assert "| Title of edgeseg/int8 | 9.00 | 1.00 | 10.00 | 2 |" in page, "multiply-adds a second"
+    assert "| conv7 | Conv 1x1 | int8, ran in fp32 | 2.000 | 0.500 | 25 % | compute | 9.0 | 1 |" in page
 
 
 def test_a_goal_that_was_not_measured_is_neither_met_nor_missed(record: PeersRecord) -> None:

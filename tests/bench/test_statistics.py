@@ -59,6 +59,19 @@ def test_an_interval_holds_the_true_median_as_often_as_it_says() -> None:
     assert holds >= 52
 
 
+def test_an_interval_of_samples_that_are_disturbed_together_holds_the_truth_too() -> None:
+    """A machine that is slow and fast for fifty frames each: of single frames the interval is far too narrow."""
+    rng, hold, single = np.random.default_rng(0), 0, 0
+    for seed in range(40):
+        samples = np.repeat(rng.exponential(size=80), 50)
+        for block in (50, 1):
+            interval = bootstrap_interval(samples, 50, block=block, seed=seed)
+            assert interval is not None
+            held = interval[0] <= np.log(2) <= interval[1]
+            hold, single = (hold + held, single) if block > 1 else (hold, single + held)
+    assert hold >= 32 > single
+
+
 def test_what_lasts_widens_an_interval() -> None:
     """Samples that come in stretches of alike ones tell less than the same in any order."""
     rng = np.random.default_rng(1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shlex
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("psutil")
 
+from edgeseg import files
+from edgeseg.backends.fake import FakeSession
 from edgeseg.bench import read_record
 from edgeseg.cli import main
 from edgeseg.graph.io import save_graph
@@ -35,7 +40,48 @@ def test_the_json_on_stdout_is_the_record_on_disk(tmp_path: Path, capsys: pytest
 def test_an_engine_named_twice_is_measured_against_itself(tmp_path: Path) -> None:
     name = str(tiny_engine(tmp_path, "fake").path)
     assert main(["bench", name, name, "-o", str(tmp_path / "out"), *QUICK, "--no-roofline"]) == 0
-    assert [one.name for one in read_record(tmp_path / "out" / "bench.json").engines] == [name, f"{name} (2)"]
+    record = read_record(tmp_path / "out" / "bench.json")
+    assert [one.name for one in record.engines] == [name, f"{name} (2)"]
+    assert shlex.split(record.command)[:4] == ["edgeseg", "bench", name, name] and "--no-roofline" in record.command
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_keeps_what_was_measured_and_asking_twice_does_too(
+    times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish, calls = FakeSession._finish, [0]
+
+    def interrupted(self: FakeSession, slot: int) -> dict[str, float]:
+        calls[0] += 1
+        if calls[0] == 30:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+        return finish(self, slot)
+
+    engine = str(tiny_engine(tmp_path, "fake").path)
+    monkeypatch.setattr(FakeSession, "_finish", interrupted)
+    assert main(["bench", engine, "-o", str(tmp_path / "out"), *QUICK, "--iterations", "1000"]) == 130
+    assert "Keeping what was measured" in capsys.readouterr().err
+    record = read_record(tmp_path / "out" / "bench.json")
+    assert not record.complete and record.engines[0].latency is not None
+    assert 20 < record.engines[0].latency.samples <= 30 and (tmp_path / "out" / "bench.html").is_file()
+
+
+def test_where_only_the_pages_do_not_fit_on_the_disk_the_record_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = files.write_bytes
+
+    def full(path: Path, content: bytes, **more: bool) -> None:
+        if path.suffix == ".html":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content, **more)
+
+    monkeypatch.setattr(files, "write_bytes", full)
+    assert main(["bench", str(tiny_engine(tmp_path, "fake").path), "-o", str(tmp_path / "out"), *QUICK]) == 0
+    printed = capsys.readouterr()
+    assert "FPS" in printed.out and "pages could not be written (No space left on device)" in printed.err
+    assert "edgeseg report" in printed.err and read_record(tmp_path / "out" / "bench.json").complete
 
 
 def test_a_folder_that_can_not_be_written_to_is_told_before_anything_is_measured(
@@ -87,6 +133,8 @@ def test_without_a_name_the_engine_built_last_is_timed(
         pytest.param(["--iterations", "0"], 2, "iterations", id="no rounds"),
         pytest.param(["--camera", "8x8"], 2, "no size", id="a camera too small"),
         pytest.param(["--soak", "soon"], 2, "write seconds, minutes or hours", id="no time"),
+        pytest.param(["--soak", "10s", "--scenario", "camera"], 2, "leave out --scenario", id="two scenarios"),
+        pytest.param(["--soak", "10s", "--duration", "5s"], 2, "leave out --duration", id="two times"),
     ],
 )
 def test_what_cannot_be_timed_is_refused(

@@ -42,8 +42,8 @@ def sentences(roofline: Roofline | None, note: str) -> list[str]:
         )
     if roofline.held_back_by:
         words.append(
-            "These layers lose most against their ceilings, by the library's own profiler in a run apart; the samples "
-            f"have all {roofline.layers}."
+            f"Of its {roofline.layers} layers these lose most against their ceilings, by the library's own profiler in "
+            "a run apart."
         )
     return words
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,11 +23,12 @@ LEAST_MB = 1.0
 SETTLED = 0.2
 
 
-def drift(lane: Lane, moments: list[Moment]) -> Drift | None:
+def drift(lane: Lane, lanes: Sequence[Lane], moments: Sequence[Moment]) -> Drift | None:
     """How a run changed; None where it was too short to tell.
 
     Args:
-        lane: Measured alone, or in turns with others.
+        lane: Whose run it is.
+        lanes: All that took turns, it among them: memory is that of their process.
         moments: Of the machine, during the run.
     """
     ends = np.asarray(lane.begins_ns) + np.asarray(lane.samples_ns["latency"])
@@ -34,7 +37,9 @@ def drift(lane: Lane, moments: list[Moment]) -> Drift | None:
     fifths = np.array_split(np.asarray(lane.samples_ns["latency"], np.float64), 5)
     first, last = (1e9 * lane.session.card.batch / float(np.mean(part)) for part in (fifths[0], fifths[-1]))
     settled = moments[int(SETTLED * len(moments)) :]
-    rss_mb = np.array([one.rss_mb for one in settled]) - _samples_mb(lane, [one.at_ns for one in settled])
+    rss_mb = np.array([one.rss_mb for one in settled]) - sum(
+        _samples_mb(one, [moment.at_ns for moment in settled]) for one in lanes
+    )
     slope = float(np.polyfit([one.at_ns / 6e11 for one in settled], rss_mb, 1)[0])
     faults = []
     if last < (1 - SLOWER) * first:
