@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgeseg.device.cpu import governors
 from edgeseg.device.jetson import power_mode
 from edgeseg.device.nvidia import card_clock_mhz
 
@@ -36,7 +37,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """How a machine is set, and how it is just now. A text is empty, a number None, where it does not tell.
 
     Attributes:
-        governor: Of the first core's clock.
+        governor: Of the cores' clocks, such as `performance`; where they differ, as `performance, schedutil`.
         power_mode: Of a Jetson.
         clock_mhz, gpu_mhz: Of the processor's cores in the mean, and of the GPU.
         clock_max_mhz: The fastest that the governor may take.
@@ -61,9 +62,8 @@ def describe_state(root: Path = Path("/")) -> State:
     Args:
         root: Folder that holds `sys`, `etc` and `var`.
     """
-    governor = root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
     return State(
-        governor=governor.read_text().strip() if governor.is_file() else "",
+        governor=governors(root),
         power_mode=power_mode(root),
         clock_mhz=clock_mhz(root),
         clock_max_mhz=max(_numbers(root, CLOCK_LIMITS, unit=1e-3), default=None),

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from edgeseg.bench.figures import changed, flags
 from edgeseg.device.conditions import Moment
+from edgeseg.device.machine import describe_device
 from edgeseg.device.state import State, describe_state, throttle_counts
 
 Tree = dict[str, str]
@@ -72,6 +73,21 @@ def told(state: State) -> tuple[object, ...]:
 def test_a_machines_state_is_what_its_files_tell(tmp_path: Path, tree: Tree, expected: tuple[object, ...]) -> None:
     found = told(describe_state(machine(tmp_path, tree)))
     assert found == pytest.approx(expected) if None not in found else found == expected
+
+
+@pytest.mark.parametrize(
+    ("governors", "expected"),
+    [
+        pytest.param(["performance"] * 4, "performance", id="all alike"),
+        pytest.param(["schedutil"] * 4 + ["performance"] * 2, "performance, schedutil", id="clusters that differ"),
+        pytest.param(["", "ondemand"], "ondemand", id="a core that does not tell"),
+        pytest.param([], "", id="none"),
+    ],
+)
+def test_all_governors_are_told(tmp_path: Path, governors: list[str], expected: str) -> None:
+    tree = {f"{CPUS}/cpu{core}/cpufreq/scaling_governor": f"{name}\n" for core, name in enumerate(governors)}
+    assert describe_state(machine(tmp_path, tree)).governor == expected
+    assert describe_device(tmp_path).governor == expected
 
 
 @pytest.mark.parametrize(
