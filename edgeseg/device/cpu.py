@@ -1,4 +1,4 @@
-"""The processor: its features, its name, and the cores that this process may use."""
+"""The processor: its features, its name, its governors, and the cores that this process may use."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ __all__ = [
     "VNNI",
     "cpu_features",
     "cpu_model",
+    "governors",
     "inference_device",
     "inference_threads",
     "int8_saturates",
@@ -70,6 +71,12 @@ def inference_device() -> str:
     return f"{cpu_model()}, {inference_threads()} threads"
 
 
+def governors(root: Path = Path("/")) -> str:
+    """Governors of the cores' clocks, each once, such as `performance, schedutil`; empty where there are none."""
+    files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
+    return ", ".join(sorted({_text(file).strip() for file in files} - {""}))
+
+
 def _entries(cpuinfo: Path) -> list[tuple[str, str]]:
     lines = (line.partition(":") for line in _text(cpuinfo).splitlines())
     return [(key.strip(), value.strip()) for key, _, value in lines]
@@ -90,6 +97,6 @@ def _quota() -> float:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeseg.device.cpu import cpu_features, cpu_model, usable_cores
+from edgeseg.device.cpu import cpu_features, cpu_model, governors, usable_cores
 from edgeseg.device.jetson import INTEGRATED_GPUS, jetpack_version, l4t_version, power_mode
 from edgeseg.device.nvidia import Gpu, list_gpus
 
@@ -31,7 +31,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
         cpu: Name of the CPU.
         cores: Physical ones that this process may use.
         cpu_features: Those of `FEATURES` that all cores have.
-        governor: Of the first core's clock, such as `performance` or `schedutil`.
+        governor: Of the cores' clocks, such as `performance`; where they differ, as `performance, schedutil`.
         power_mode: Of a Jetson.
         memory_bytes, memory_available_bytes: Of the machine; the second without swapping.
         swap_free_bytes: Room to swap to.
@@ -77,7 +77,7 @@ def describe_device(root: Path = Path("/"), *, nvidia_smi: str = "nvidia-smi") -
         cpu=cpu_model(cpuinfo),
         cores=usable_cores(),
         cpu_features=tuple(name for name in FEATURES if name in features),
-        governor=_read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        governor=governors(root),
         power_mode=power_mode(root),
         memory_bytes=memory.get("MemTotal", 0),
         memory_available_bytes=memory.get("MemAvailable", 0),

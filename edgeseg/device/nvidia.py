@@ -1,7 +1,8 @@
-"""NVIDIA GPUs, as the driver's own tool lists them, and the clock of the first by NVML."""
+"""NVIDIA GPUs, as the driver's own tool lists them, and how the first card is just now, by NVML."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import subprocess
@@ -9,9 +10,20 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Gpu", "card_clock_mhz", "list_gpus", "open_card"]
+__all__ = ["Gpu", "card_celsius", "card_clock_mhz", "card_slowdowns", "list_gpus", "open_card"]
 
 QUERY = ("name", "driver_version", "memory.total", "compute_cap")
+#: What is asked of NVML, by its numbers: the multiprocessors' clock, and the chip's own sensor.
+CLOCK_SM, TEMPERATURE_GPU = 1, 0
+#: NVML's bits of what holds clocks down, as nvidia-smi names them. A card that has nothing to do is slow anyway.
+IDLE = 0x1
+SLOWDOWNS = {
+    "SW Power Cap": 0x4,
+    "HW Slowdown": 0x8,
+    "SW Thermal Slowdown": 0x20,
+    "HW Thermal Slowdown": 0x40,
+    "HW Power Brake Slowdown": 0x80,
+}
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -54,14 +66,30 @@ def open_card() -> tuple[Any, Any] | None:
 
 def card_clock_mhz() -> float | None:
     """Clock of the first card's multiprocessors just now; None where NVML does not tell."""
+    return _told(("nvmlDeviceGetClockInfo",), CLOCK_SM)
+
+
+def card_celsius() -> float | None:
+    """Temperature of the first card's chip just now; None where NVML does not tell."""
+    return _told(("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature"), TEMPERATURE_GPU)
+
+
+def card_slowdowns() -> dict[str, bool]:
+    """By the names of `SLOWDOWNS`, what holds the first card's clocks down just now; empty where NVML does not tell."""
+    bits = _told(("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"))
+    return {} if bits is None else {name: bool(bits & bit) and not bits & IDLE for name, bit in SLOWDOWNS.items()}
+
+
+def _told(functions: tuple[str, ...], *arguments: int) -> int | None:
+    """What NVML tells of the first card, by the first of these functions that its package and the driver have."""
     found = open_card()
     if found is None:
         return None
     nvml, card = found
-    try:
-        return float(nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM))
-    except nvml.NVMLError:
-        return None
+    for function in functions:
+        with contextlib.suppress(AttributeError, nvml.NVMLError):
+            return int(getattr(nvml, function)(card, *arguments))
+    return None
 
 
 def _mebibytes(text: str) -> int:

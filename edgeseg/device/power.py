@@ -8,12 +8,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgeseg.device.nvidia import open_card
 
-__all__ = ["Rail", "find_rail"]
+__all__ = ["Processor", "Rail", "find_rail"]
 
+Processor = Literal["cpu", "gpu"]
 #: Rails that feed the whole module, by the names that JetPack gives them; where there is none, all are added.
 MODULE_RAILS = ("VDD_IN", "POM_5V_IN")
 #: Rails of which the sensor reports nothing that is connected.
@@ -37,6 +38,7 @@ class Rail(ABC):
 
         Raises:
             OSError: The sensor does not answer.
+            ValueError: It tells no number.
         """
 
 
@@ -203,14 +205,20 @@ class Jtop(Rail):
         return None
 
 
-def find_rail(root: Path = Path("/")) -> Rail | None:
-    """Where this machine's power can be measured best: a Jetson's module, an NVIDIA card, the processor; None where no
-    sensor can be read.
+def find_rail(root: Path = Path("/"), *, processor: Processor | None = None) -> Rail | None:
+    """Where the power of what is measured can be told best; None where no sensor can be read.
+
+    A Jetson's module is told as a whole, whatever works in it. Elsewhere the processor and an NVIDIA card have a sensor
+    each, which tells nothing of the other.
 
     Args:
         root: Folder that holds `sys`.
+        processor: What works; None where that is both or unknown, which only a whole module's sensor tells of.
     """
-    return Ina3221.find(root) or Jtop.find() or Nvml.find() or Rapl.find(root)
+    module = Ina3221.find(root) or Jtop.find()
+    if module is not None or processor is None:
+        return module
+    return Nvml.find() if processor == "gpu" else Rapl.find(root)
 
 
 def _text(path: Path) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.device.power import Rail, find_rail
+from edgeseg.device.power import Processor, Rail, find_rail
+from tests.device.cards import card
 
 Tree = dict[str, str]
 
@@ -51,6 +52,12 @@ MINI_PC: Tree = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told is what the trees tell, whatever card this machine has."""
+    monkeypatch.setattr("edgeseg.device.power.open_card", lambda: None)
+
+
 def machine(folder: Path, tree: Tree) -> Path:
     for name, text in tree.items():
         path = folder / name
@@ -60,7 +67,7 @@ def machine(folder: Path, tree: Tree) -> Path:
 
 
 def rail_of(folder: Path, tree: Tree) -> Rail:
-    rail = find_rail(machine(folder, tree))
+    rail = find_rail(machine(folder, tree), processor="cpu")
     assert rail is not None
     return rail
 
@@ -121,5 +128,33 @@ def test_a_counter_of_energy_begins_anew_at_its_end(tmp_path: Path, monkeypatch:
     ],
 )
 def test_where_nothing_is_measured_nothing_is_told(tmp_path: Path, tree: Tree) -> None:
-    rail = find_rail(machine(tmp_path, tree))
-    assert rail is None or rail.sensor == "NVML", "a card in this machine tells by itself"
+    assert find_rail(machine(tmp_path, tree), processor="cpu") is None
+    assert find_rail(tmp_path, processor="gpu") is None
+
+
+@pytest.mark.parametrize(
+    ("tree", "processor", "sensor"),
+    [
+        pytest.param(MINI_PC, "cpu", "RAPL (powercap)", id="the processor beside a card"),
+        pytest.param(MINI_PC, "gpu", "NVML", id="the card"),
+        pytest.param(MINI_PC, None, "", id="both at once"),
+        pytest.param({}, "cpu", "", id="a processor without a sensor beside a card"),
+        pytest.param(ORIN_NANO, "cpu", "INA3221 1-0040", id="a module's processor"),
+        pytest.param(ORIN_NANO, "gpu", "INA3221 1-0040", id="a module's GPU"),
+        pytest.param(ORIN_NANO, None, "INA3221 1-0040", id="both of a module"),
+    ],
+)
+def test_the_sensor_is_that_of_what_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree, processor: Processor | None, sensor: str
+) -> None:
+    found = card(nvmlDeviceGetName="NVIDIA L4", nvmlDeviceGetPowerUsage=31_500)
+    monkeypatch.setattr("edgeseg.device.power.open_card", lambda: found)
+    rail = find_rail(machine(tmp_path, tree), processor=processor)
+    assert (rail.sensor if rail is not None else "") == sensor
+
+
+def test_a_card_tells_its_power(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = card(nvmlDeviceGetName="NVIDIA L4", nvmlDeviceGetPowerUsage=31_500)
+    monkeypatch.setattr("edgeseg.device.power.open_card", lambda: found)
+    rail = find_rail(tmp_path, processor="gpu")
+    assert rail is not None and (rail.name, rail.watts()) == ("NVIDIA L4", 31.5)

@@ -15,7 +15,9 @@ from msgspec.structs import replace
 
 from edgeseg.bench.figures import changed, flags
 from edgeseg.device.conditions import Moment
-from edgeseg.device.state import State, describe_state, throttle_counts
+from edgeseg.device.machine import describe_device
+from edgeseg.device.state import State, celsius, describe_state, throttle_counts, throttled, throttled_now
+from tests.device.cards import card
 
 Tree = dict[str, str]
 
@@ -40,6 +42,12 @@ REST = State(
     governor="schedutil", power_mode="15W", clock_mhz=700.0, clock_max_mhz=1500.0, gpu_mhz=300.0, celsius=40.0,
     fan_rpm=None, load=0.1,
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told is what the trees tell, whatever card this machine has."""
+    monkeypatch.setattr("edgeseg.device.nvidia.open_card", lambda: None)
 
 
 def machine(folder: Path, tree: Tree) -> Path:
@@ -75,19 +83,118 @@ def test_a_machines_state_is_what_its_files_tell(tmp_path: Path, tree: Tree, exp
 
 
 @pytest.mark.parametrize(
-    ("tree", "later"),
+    ("governors", "expected"),
     [
-        pytest.param(ORIN, {"sys/class/hwmon/hwmon1/oc1_event_cnt": "4\n"}, id="a Jetson that drew too much"),
-        pytest.param(PC, {f"{CPUS}/cpu0/thermal_throttle/core_throttle_count": "19\n"}, id="a PC that grew hot"),
-        pytest.param({FIRMWARE: "0\n"}, {FIRMWARE: "50005\n"}, id="a Raspberry Pi with too weak a supply"),
-        pytest.param({FIRMWARE: "d0000\n"}, {FIRMWARE: "d000d\n"}, id="a Raspberry Pi to which that happens again"),
+        pytest.param(["performance"] * 4, "performance", id="all alike"),
+        pytest.param(["schedutil"] * 4 + ["performance"] * 2, "performance, schedutil", id="clusters that differ"),
+        pytest.param(["", "ondemand"], "ondemand", id="a core that does not tell"),
+        pytest.param([], "", id="none"),
     ],
 )
-def test_a_machine_that_was_slowed_down_is_told_by_its_own_counters(tmp_path: Path, tree: Tree, later: Tree) -> None:
+def test_all_governors_are_told(tmp_path: Path, governors: list[str], expected: str) -> None:
+    tree = {f"{CPUS}/cpu{core}/cpufreq/scaling_governor": f"{name}\n" for core, name in enumerate(governors)}
+    assert describe_state(machine(tmp_path, tree)).governor == expected
+    assert describe_device(tmp_path).governor == expected
+
+
+@pytest.mark.parametrize(
+    ("tree", "of_card", "expected"),
+    [
+        pytest.param(ORIN, 70, 70.0, id="a card hotter than all zones"),
+        pytest.param(ORIN, 40, 51.25, id="a zone hotter than the card"),
+        pytest.param({}, 40, 40.0, id="a card alone"),
+        pytest.param(ORIN, None, 51.25, id="a card that does not tell"),
+    ],
+)
+def test_the_hottest_is_told_be_it_a_zone_or_a_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree, of_card: int | None, expected: float
+) -> None:
+    found = card() if of_card is None else card(nvmlDeviceGetTemperature=of_card)
+    monkeypatch.setattr("edgeseg.device.nvidia.open_card", lambda: found)
+    assert celsius(machine(tmp_path, tree)) == expected
+
+
+HOT_PC = {f"{CPUS}/cpu{core}/thermal_throttle/core_throttle_count": "0\n" for core in range(6)}
+
+
+@pytest.mark.parametrize(
+    ("tree", "later", "told"),
+    [
+        pytest.param(
+            ORIN, {"sys/class/hwmon/hwmon1/oc1_event_cnt": "4\n"}, "sys/class/hwmon/hwmon1/oc1_event_cnt",
+            id="a Jetson that drew too much",
+        ),
+        pytest.param(
+            PC, {f"{CPUS}/cpu0/thermal_throttle/core_throttle_count": "19\n"},
+            f"{CPUS}/cpu0/thermal_throttle/core_throttle_count", id="a PC that grew hot",
+        ),
+        pytest.param(
+            HOT_PC, dict.fromkeys(HOT_PC, "5\n"), f"{', '.join(sorted(HOT_PC)[:4])}, and 2 more",
+            id="a PC all of whose cores grew hot",
+        ),
+        pytest.param(
+            {FIRMWARE: "0\n"}, {FIRMWARE: "50005\n"}, "throttling (get_throttled), under-voltage (get_throttled)",
+            id="a Raspberry Pi with too weak a supply",
+        ),
+        pytest.param(
+            {FIRMWARE: "d0000\n"}, {FIRMWARE: "d0008\n"}, "soft temperature limit (get_throttled)",
+            id="a Raspberry Pi to which that happens again",
+        ),
+        pytest.param(
+            {FIRMWARE: "e000e\n"}, {FIRMWARE: "e000e\n"},
+            "capped clock (get_throttled), soft temperature limit (get_throttled), throttling (get_throttled)",
+            id="a Raspberry Pi to which that happens all the time",
+        ),
+        pytest.param(
+            {FIRMWARE: "f000f\n"}, {FIRMWARE: "f000f\n"},
+            "capped clock (get_throttled), soft temperature limit (get_throttled), throttling (get_throttled), "
+            "under-voltage (get_throttled)",
+            id="a Raspberry Pi to which all happens all the time",
+        ),
+        pytest.param(
+            {FIRMWARE: "50000\n"}, {FIRMWARE: "70000\n"}, "capped clock (get_throttled)",
+            id="a Raspberry Pi to which that happened for the first time, and is over",
+        ),
+        pytest.param(
+            {FIRMWARE: "50005\n"}, {FIRMWARE: "70000\n"},
+            "capped clock (get_throttled), throttling (get_throttled), under-voltage (get_throttled)",
+            id="a Raspberry Pi that went from one to the other",
+        ),
+        pytest.param(
+            {FIRMWARE: "40004\n"}, {FIRMWARE: "40000\n"}, "throttling (get_throttled)",
+            id="a Raspberry Pi to which that happened at the beginning",
+        ),
+    ],
+)  # fmt: skip
+def test_a_machine_that_is_slowed_down_is_told_by_its_own_counters(
+    tmp_path: Path, tree: Tree, later: Tree, told: str
+) -> None:
     before = throttle_counts(machine(tmp_path, tree))
-    assert flags([], before, throttle_counts(tmp_path)) == ()
-    (flag,) = flags([], before, throttle_counts(machine(tmp_path, later)))
-    assert "throttled" in flag and next(iter(later)) in flag
+    after = throttle_counts(machine(tmp_path, later))
+    assert throttled(before, after) == (f"The machine was throttled while it was measured: {told}.",)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        pytest.param(ORIN, id="a Jetson that drew too much once"),
+        pytest.param(PC, id="a PC that was hot once"),
+        pytest.param({FIRMWARE: "f0000\n"}, id="a Raspberry Pi to which all happened once"),
+        pytest.param({FIRMWARE: "\n"}, id="a Raspberry Pi that does not tell"),
+        pytest.param({}, id="a machine that tells nothing"),
+    ],
+)
+def test_what_slowed_a_machine_down_before_is_not_told(tmp_path: Path, tree: Tree) -> None:
+    before = throttle_counts(machine(tmp_path, tree))
+    assert throttled(before, throttle_counts(tmp_path), throttled_now(tmp_path)) == ()
+
+
+def test_what_slowed_a_machine_down_between_two_looks_is_told(tmp_path: Path) -> None:
+    before = throttle_counts(machine(tmp_path, {FIRMWARE: "80000\n"}))
+    meanwhile = throttled_now(machine(tmp_path, {FIRMWARE: "80008\n"}))
+    after = throttle_counts(machine(tmp_path, {FIRMWARE: "80000\n"}))
+    (flag,) = throttled(before, after, (*meanwhile, *meanwhile))
+    assert flag == "The machine was throttled while it was measured: soft temperature limit (get_throttled)."
 
 
 def moments(*clocks_mhz: float | None) -> list[Moment]:
