@@ -16,7 +16,7 @@ from edgeseg.bench.scenarios.soak import drift
 from edgeseg.bench.stages import LATENCY
 from edgeseg.bench.statistics import bootstrap_intervals, early_stopping, percentile
 from edgeseg.device.conditions import Moment, Watch
-from edgeseg.device.state import State
+from edgeseg.device.state import State, throttled
 
 __all__ = ["changed", "conditions_of", "energy_of", "engine_record", "flags", "latency_of"]
 
@@ -141,10 +141,7 @@ def flags(moments: Sequence[Moment], before: Mapping[str, int], after: Mapping[s
         moments: Looks at the machine, under load: before and after it is at rest, and its clocks are others.
         before, after: What `throttle_counts` told.
     """
-    found = []
-    moved = sorted(file for file, count in after.items() if count > before.get(file, count))
-    if moved:
-        found.append(f"The machine was throttled while it was measured: {moved[0]} went up.")
+    found = list(throttled(before, after, [what for one in moments for what in one.throttled]))
     for what, values in (
         ("processor", [one.clock_mhz for one in moments]),
         ("GPU", [one.gpu_mhz for one in moments]),
@@ -154,7 +151,7 @@ def flags(moments: Sequence[Moment], before: Mapping[str, int], after: Mapping[s
             found.append(f"The {what}'s clock moved between {min(told):.0f} and {max(told):.0f} MHz.")
     others = float(np.mean([one.others for one in moments])) if moments else 0.0
     if others > OTHERS:
-        found.append(f"Other processes kept {others:.1f} cores busy.")
+        found.append(f"Other processes, or the host of this virtual machine, kept {others:.1f} cores busy.")
     return tuple(found)
 
 

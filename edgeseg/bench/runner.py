@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.backends import Engine
+from edgeseg.backends import Engine, open_backend
+from edgeseg.backends.base import Processor
 from edgeseg.bench.figures import engine_record
 from edgeseg.bench.frames import TimedFrames
 from edgeseg.bench.lane import Lane
@@ -90,7 +91,7 @@ def run_benchmark(
         raise UsageError("There is no engine to time.", hint="Build one: edgeseg build --int8")
     surroundings = Surroundings()
     frames = TimedFrames(settings.frames, settings.camera_hw)
-    rail = rail or find_rail()
+    rail = rail or find_rail(processor=_processor(engines))
     idle_w = _idle_watts(rail, on_progress)
     with ExitStack() as stack:
         lanes = _lanes(engines, settings, frames, stack)
@@ -128,6 +129,12 @@ def _lanes(engines: Mapping[str, Engine], settings: Settings, frames: TimedFrame
         Lane(name, engine, stack.enter_context(load_session(engine, batch=settings.batch, frame_hw=frame_hw)))
         for name, engine in engines.items()
     ]
+
+
+def _processor(engines: Mapping[str, Engine]) -> Processor | None:
+    """What all engines compute on; None where they differ, or it is not known."""
+    found = {open_backend(engine.card.backend).processor(engine.card) for engine in engines.values()}
+    return found.pop() if len(found) == 1 else None
 
 
 def _idle_watts(rail: Rail | None, on_progress: Callable[[float, str], None]) -> float:
