@@ -132,11 +132,11 @@ def _charts(record: Record, samples: Samples) -> list[Chart]:
 
 
 def _shown(record: Record, samples: Samples) -> list[int]:
-    """Places of the engines that have samples; of many, of the fastest."""
+    """Places of the engines whose samples make a line; of many, of the fastest."""
     medians = {
         index: float(np.median(samples[f"{index}.latency_ms"]))
         for index in range(len(record.engines))
-        if len(samples.get(f"{index}.latency_ms", ()))
+        if len(samples.get(f"{index}.latency_ms", ())) > 1
     }
     return sorted(sorted(medians, key=lambda index: medians[index])[:SHOWN])
 
@@ -168,6 +168,6 @@ def _conditions(conditions: Conditions) -> list[Chart]:
     found = []
     for title, (unit, values) in told.items():
         column = np.array([np.nan if value is None else value for value in values], np.float64)
-        if len(column) > 1 and not np.isnan(column).all():
+        if np.count_nonzero(~np.isnan(column)) > 1:
             found.append(Chart(title, "", time_series(title, unit, {0: (seconds, column)}, 150)))
     return found
