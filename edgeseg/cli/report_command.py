@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -13,7 +14,12 @@ from edgeseg.cli.report import json_option, print_json, print_table, say
 from edgeseg.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
+    from edgeseg.bench import Record
     from edgeseg.bench.diff import Difference, Measured
+    from edgeseg.bench.kept import Samples
+    from edgeseg.bench.merged import Report
+
+    Read = Sequence[tuple[Record, Samples]]
 
 __all__ = ["report"]
 
@@ -32,10 +38,14 @@ __all__ = ["report"]
 )
 @json_option
 def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float, as_json: bool) -> None:
-    """Show benchmarks together on one page, or tell whether one is slower than another.
+    """Merge benchmarks into one report, or tell whether one is slower than another.
 
-    RECORDS are folders of `edgeseg bench`, or their bench.json. With --diff: one record of two engines that were
-    measured in turns, or two records of one engine on one machine, between which the reference kernel is set against.
+    RECORDS are folders of `edgeseg bench`, or their bench.json. The folder of -o gets report.html, report.md and
+    report.json: all engines in one table, accuracy against latency over all records, and then each record. Records that
+    can't be compared are marked, and never drawn together.
+
+    With --diff: one record of two engines that were measured in turns, or two records of one engine on one machine,
+    between which the reference kernel is set against.
 
     \b
     Examples:
@@ -43,21 +53,16 @@ def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float,
       edgeseg report runs/bench/monday runs/bench/tuesday --diff
       edgeseg bench old.onnx new.onnx -o runs/bench/both && edgeseg report runs/bench/both --diff
     """
-    from edgeseg.bench.collection import read_with_samples, same_conditions
-    from edgeseg.bench.page import html
-    from edgeseg.files import write_bytes
+    from edgeseg.bench.collection import read_with_samples
 
     if out is None and not diff:
         raise click.UsageError("Say where the page goes, or what to compare: -o DIR, or --diff.")
     read = [read_with_samples(path) for path in records]
-    notes = same_conditions([record for record, _ in read])
     if out is not None:
-        write_bytes(out / "report.html", html(read, notes).encode())
-        say(f"{out / 'report.html'} shows {len(read)} {'record' if len(read) == 1 else 'records'}.")
-    if not diff:
-        if as_json:
-            print_json("report", {"page": str(out and out / "report.html"), "notes": notes})
-        return
+        merged = _write(records, read, out)
+        if not diff:
+            _tell(merged, as_json=as_json)
+            return
     found = _difference(_two(read), band / 100)
     slower = GateFailed(
         f"{found.new} is {found.ratio - 1:.1%} slower than {found.old}.",
@@ -76,7 +81,33 @@ def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float,
         raise slower
 
 
-def _two(read: list[Any]) -> tuple[Measured, Measured]:
+def _write(paths: Sequence[Path], read: Read, out: Path) -> Report:
+    """Leave the page, the Markdown and the JSON in the folder."""
+    from edgeseg.bench.merged import merge, merged_markdown
+    from edgeseg.bench.page import html
+    from edgeseg.files import write_bytes
+
+    page = out / "report.html"
+    merged = merge([(path, record) for path, (record, _) in zip(paths, read, strict=True)], page)
+    write_bytes(page, html(read, merged).encode())
+    write_bytes(page.with_suffix(".md"), merged_markdown(merged).encode())
+    write_bytes(page.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(merged), indent=2) + b"\n")
+    say(f"{page} shows {len(read)} {'record' if len(read) == 1 else 'records'}, and report.json holds the figures.")
+    return merged
+
+
+def _tell(merged: Report, *, as_json: bool) -> None:
+    from edgeseg.bench.merged import engine_table
+
+    if as_json:
+        print_json("report", merged)
+    else:
+        print_table("", *engine_table(merged))
+    for note in merged.notes:
+        say(f"warning: {note}")
+
+
+def _two(read: Read) -> tuple[Measured, Measured]:
     """The old and the new engine of one record, or of two."""
     from edgeseg.bench.diff import Measured
 

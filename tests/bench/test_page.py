@@ -24,7 +24,9 @@ from edgeseg.bench.roofline.add import add_rooflines
 from tests.engines import tiny_engine
 
 HOSTILE = "<script>document.title='run'</script>\"'& <b>"
-DESK, PHONE = (1280, 900), (390, 844)
+#: Pixels; paper is A4 within its margins.
+DESK, PHONE, PAPER = (1280, 900), (390, 844), (688, 1016)
+LONG = HOSTILE + "runs/engines/street/liteseg-efficientnet-lite0-camvid-360x480-int8-u8-asym-reduced-openvino"
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +70,15 @@ def test_a_record_without_any_sample_has_a_page_too(done: Benchmark) -> None:
         msgspec.structs.replace(one, latency=None, stages={}, failed="it is gone") for one in done.record.engines
     )
     text = html([(msgspec.structs.replace(done.record, engines=failed), {})])
-    assert "it is gone" in text and "n/a" in text
+    assert "it is gone" in text and "n/a" in text and "Medians by stage" not in text
 
 
-def test_one_sample_is_enough_for_every_chart(done: Benchmark) -> None:
-    few = {name: values[:1] for name, values in done.samples.items()}
-    assert "<svg" in html([(done.record, few)])
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_samples_make_no_empty_chart(count: int, done: Benchmark) -> None:
+    text = html([(done.record, {name: values[:count] for name, values in done.samples.items()})])
+    paths = re.findall(r'<path class="line [^"]*" d="([^"]*)"', text)
+    assert "<svg" in text
+    assert all(" L" in path for path in paths), "a line has two ends"
 
 
 def test_charts_hold_numbers_alone(text: str) -> None:
@@ -83,22 +88,38 @@ def test_charts_hold_numbers_alone(text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [pytest.param(DESK, id="a desk"), pytest.param(PHONE, id="a phone")])
-def test_it_fits_a_screen_and_asks_for_nothing(size: tuple[int, int], text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "media", "seen"),
+    [
+        pytest.param(DESK, "screen", ".facts :is(th, td)", id="a desk"),
+        pytest.param(PHONE, "screen", ".facts :is(th, td)", id="a phone"),
+        pytest.param(PAPER, "print", ":is(th, td)", id="paper"),
+    ],
+)
+def test_it_fits_and_asks_for_nothing(
+    size: tuple[int, int], media: str, seen: str, done: Benchmark, tmp_path: Path
+) -> None:
     pytest.importorskip("aiohttp")
     from tests.web.browser import CHROMIUM, open_tab
 
     if CHROMIUM is None:
         pytest.skip("There is no Chromium on this machine.")
-    (tmp_path / "bench.html").write_text(text)
+    engines = [msgspec.structs.replace(one, name=f"{LONG}-{index}") for index, one in enumerate(done.record.engines)]
+    record = msgspec.structs.replace(done.record, engines=tuple(engines))
+    (tmp_path / "bench.html").write_text(html([(record, done.samples)]))
 
     async def look() -> dict[str, Any]:
         async with open_tab((tmp_path / "bench.html").as_uri(), size, tmp_path) as tab:
+            await tab.call("Emulation.setEmulatedMedia", media=media)
             await tab.until("document.querySelectorAll('svg').length >= 5")
             picture = await tab.screenshot()
             return {
                 "asked": await tab.evaluate("performance.getEntriesByType('resource').length"),
                 "fits": await tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"),
+                "hidden": await tab.evaluate(
+                    f"[...document.querySelectorAll('{seen}')].filter("
+                    "cell => !(cell.getBoundingClientRect().right <= window.innerWidth)).length"
+                ),
                 "title": await tab.evaluate("document.title"),
                 "smallest": await tab.evaluate(
                     "Math.min(...[...document.querySelectorAll('svg text')].map(t => t.getBoundingClientRect().height))"
@@ -107,7 +128,7 @@ def test_it_fits_a_screen_and_asks_for_nothing(size: tuple[int, int], text: str,
             }
 
     found = asyncio.run(look())
-    assert found["asked"] == 0 and found["fits"] and found["title"].startswith("Benchmark")
+    assert found["asked"] == found["hidden"] == 0 and found["fits"] and found["title"].startswith("Benchmark")
     assert found["smallest"] >= 8 and found["seen"] > 10
 
 

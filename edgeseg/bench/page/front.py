@@ -1,59 +1,20 @@
-"""Accuracy against latency of a benchmark's engines, where their builds judged them on the same labelled frames."""
+"""Accuracy against latency of engines, where their builds judged them on the same labelled frames."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from edgeseg.bench.judged import Judged
 from edgeseg.bench.label_layout import RADIUS, Box, Line, leader, place_labels
 from edgeseg.bench.page.axes import BOTTOM, LEFT, RIGHT, TOP, Plane, linear
-from edgeseg.bench.record import EngineRecord, Record
 from edgeseg.bench.scatter_chart import front_steps, pareto_front
-from edgeseg.build.svg import shortened, text_at, tip
+from edgeseg.build.svg import text_at, tip
 
-__all__ = ["Judged", "accuracy_front", "judged_alike"]
+__all__ = ["accuracy_front"]
 
-HEIGHT, LONGEST, LETTER, LINE = 300, 34, 6.2, 12
+HEIGHT, LETTER, LINE = 300, 6.2, 12
 #: Of the span of the values, room beyond them.
 ROOM = 0.12
-
-
-class Judged(NamedTuple):
-    """An engine with a median latency and an mIoU (0 to 1).
-
-    Attributes:
-        place: Its own among the record's engines.
-        lines: Its label.
-    """
-
-    place: int
-    name: str
-    lines: tuple[str, ...]
-    p50_ms: float
-    miou: float
-
-
-def judged_alike(record: Record) -> tuple[list[Judged], int]:
-    """Engines that were judged on as many labelled frames as most were, and how many frames that is.
-
-    Fewer than two, and 0 frames, where there is nothing to compare.
-    """
-    frames = {
-        index: int(engine.accuracy.get("frames", 0))
-        for index, engine in enumerate(record.engines)
-        if _miou(engine) is not None and _median_ms(engine) is not None
-    }
-    if not frames:
-        return [], 0
-    most, _ = Counter(frames.values()).most_common(1)[0]
-    found = []
-    for index, engine in enumerate(record.engines):
-        miou, p50_ms = _miou(engine), _median_ms(engine)
-        if frames.get(index) == most and miou is not None and p50_ms is not None:
-            what = f"{engine.size_hw[0]}x{engine.size_hw[1]} {engine.upsample} {engine.precision} {engine.backend}"
-            found.append(Judged(index, engine.name, (shortened(engine.model, LONGEST), what), p50_ms, miou))
-    return (found, most) if len(found) > 1 else ([], 0)
 
 
 def accuracy_front(engines: list[Judged]) -> str:
@@ -101,12 +62,3 @@ def _labels(engines: list[Judged], places: list[tuple[float, float]], bounds: Bo
 def _with_room(values: list[float]) -> tuple[float, float]:
     room = max(ROOM * (max(values) - min(values)), 0.01 * max(values), 0.05)
     return max(0.0, min(values) - room), max(values) + room
-
-
-def _miou(engine: EngineRecord) -> float | None:
-    told = engine.accuracy.get("miou")
-    return float(told) if engine.accuracy.get("kind") == "labels" and told is not None else None
-
-
-def _median_ms(engine: EngineRecord) -> float | None:
-    return engine.latency.percentiles_ms.get("50") if engine.latency is not None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +10,13 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.bench.judged import judged_alike
 from edgeseg.bench.markdown import columns, headlines, machine_rows, row, scenario_words, stage_rows
+from edgeseg.bench.merged import WORDS, Entry, Report, Table, engine_table, record_table
 from edgeseg.bench.page.charts import histogram, percentile_curve, stage_bars, time_series
-from edgeseg.bench.page.front import accuracy_front, judged_alike
+from edgeseg.bench.page.front import accuracy_front
 from edgeseg.bench.page.roofline_chart import roofline_chart
-from edgeseg.bench.record import Conditions, Record
+from edgeseg.bench.record import Conditions, EngineRecord, Record
 from edgeseg.bench.roofline.structs import COLUMNS
 from edgeseg.bench.roofline.words import HEADS, held_back_rows, sentences
 from edgeseg.bench.stages import BESIDE
@@ -58,19 +60,44 @@ class Section(NamedTuple):
     rooflines: list[HeldBack]
 
 
-def html(records: Sequence[tuple[Record, Samples]], notes: Sequence[str] = ()) -> str:
+class Together(NamedTuple):
+    """What stands above several records."""
+
+    flags: list[str]
+    records: Table
+    engines: Table
+    words: str
+    names: list[str]
+    charts: list[Chart]
+
+
+def html(records: Sequence[tuple[Record, Samples]], report: Report | None = None) -> str:
     """The page, whole in itself: no script, nothing from elsewhere.
 
     Args:
         records: Each with the arrays of its samples.
-        notes: What is to be said of all of them, as that they can't be compared.
+        report: Of the same records, where they are several.
     """
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     sections = [_section(record, samples) for record, samples in records]
-    return template.render(sections=sections, notes=notes)
+    together = _together(report) if report is not None and len(records) > 1 else None
+    return template.render(sections=sections, together=together)
+
+
+def _together(report: Report) -> Together:
+    names = [f"{entry.number}: {entry.path}" for entry in report.records]
+    charts = [chart for group in report.groups() for chart in _common_front(group)]
+    return Together(report.headlines(), record_table(report), engine_table(report), WORDS, names, charts)
+
+
+def _common_front(group: Sequence[Entry]) -> Iterator[Chart]:
+    """Of all engines of records that can be compared, in colours of the records."""
+    engines = [(entry.number - 1, engine) for entry in group for engine in entry.record.engines]
+    numbers = ", ".join(str(entry.number) for entry in group)
+    return _front(engines, f"Accuracy against latency, records {numbers}")
 
 
 def _section(record: Record, samples: Samples) -> Section:
@@ -117,10 +144,7 @@ def _charts(record: Record, samples: Samples) -> list[Chart]:
     if medians:
         words = "Medians. What is pale is measured with every frame, but no part of the latency."
         found.append(Chart("Stages", words, stage_bars(medians, BESIDE)))
-    judged, frames = judged_alike(record)
-    if judged:
-        words = f"mIoU that their builds measured on {frames} labelled frames each; the line is the Pareto front."
-        found.append(Chart("Accuracy against latency", words, accuracy_front(judged)))
+    found += _front(enumerate(record.engines), "Accuracy against latency")
     found += _rooflines(record, samples)
     found += _conditions(record.environment.conditions)
     reference = samples.get("reference.ms", ())
@@ -131,12 +155,19 @@ def _charts(record: Record, samples: Samples) -> list[Chart]:
     return found
 
 
+def _front(engines: Iterable[tuple[int, EngineRecord]], title: str) -> Iterator[Chart]:
+    judged, frames = judged_alike(engines)
+    if judged:
+        words = f"mIoU that their builds measured on {frames} labelled frames each; the line is the Pareto front."
+        yield Chart(title, words, accuracy_front(judged))
+
+
 def _shown(record: Record, samples: Samples) -> list[int]:
-    """Places of the engines that have samples; of many, of the fastest."""
+    """Places of the engines whose samples make a line; of many, of the fastest."""
     medians = {
         index: float(np.median(samples[f"{index}.latency_ms"]))
         for index in range(len(record.engines))
-        if len(samples.get(f"{index}.latency_ms", ()))
+        if len(samples.get(f"{index}.latency_ms", ())) > 1
     }
     return sorted(sorted(medians, key=lambda index: medians[index])[:SHOWN])
 
@@ -168,6 +199,6 @@ def _conditions(conditions: Conditions) -> list[Chart]:
     found = []
     for title, (unit, values) in told.items():
         column = np.array([np.nan if value is None else value for value in values], np.float64)
-        if len(column) > 1 and not np.isnan(column).all():
+        if np.count_nonzero(~np.isnan(column)) > 1:
             found.append(Chart(title, "", time_series(title, unit, {0: (seconds, column)}, 150)))
     return found
