@@ -16,9 +16,11 @@ __all__ = [
     "headlines",
     "machine_rows",
     "markdown",
+    "reference_words",
     "row",
     "scenario_words",
     "stage_rows",
+    "table_lines",
 ]
 
 USUAL = Settings()
@@ -94,19 +96,22 @@ def stage_rows(record: Record) -> list[list[str]]:
 def markdown(record: Record) -> str:
     """The tables, how it was measured, where, and the command that measures it again."""
     heads, *rows = stage_rows(record)
+    stages = [
+        "Medians by stage, ms; what is marked `(beside)` is no part of the latency:",
+        "",
+        *table_lines(heads, rows),
+        "",
+    ]
     lines = [f"# Benchmark of {record.created}, {record.settings.scenario}", ""]
     lines += [f"**{flag}**\n" for flag in headlines(record)]
     lines += [
-        *_table(columns(record), [row(record, engine) for engine in record.engines]),
+        *table_lines(columns(record), [row(record, engine) for engine in record.engines]),
         "",
         scenario_words(record),
         "Percentiles are given where at least ten samples lie beyond them, with 95 % "
         f"intervals by a bootstrap of blocks. Every sample: {record.samples}.",
         "",
-        "Medians by stage, ms; what is marked `(beside)` is no part of the latency:",
-        "",
-        *_table(heads, rows),
-        "",
+        *(stages if len(heads) > 1 else []),
         *(line for engine in record.engines for line in _roofline(engine)),
         *(f"- {name}: {value}" for name, value in machine_rows(record)),
         "",
@@ -132,7 +137,7 @@ def machine_rows(record: Record) -> list[tuple[str, str]]:
         ("Versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
         ("Before", _state(environment.before)),
         ("After", _state(environment.after)),
-        ("Reference kernel", _reference(environment)),
+        ("Reference kernel", reference_words(environment)),
         *((f"Power of {engine.name}", _energy(engine)) for engine in record.engines if engine.energy),
         *((f"Drift of {engine.name}", drift_words(engine.drift)) for engine in record.engines if engine.drift),
         *((f"Layers of {engine.name}", _layers(engine)) for engine in record.engines if engine.layers),
@@ -174,7 +179,8 @@ def drift_words(drift: Drift) -> str:
     )
 
 
-def _reference(environment: Environment) -> str:
+def reference_words(environment: Environment) -> str:
+    """The time of the reference kernel with its interval."""
     if environment.reference_ms is None or environment.reference_interval_ms is None:
         return "it never ran"
     low, high = environment.reference_interval_ms
@@ -190,7 +196,7 @@ def _roofline(engine: EngineRecord) -> list[str]:
     if not words:
         return []
     rows = held_back_rows(engine.roofline) if engine.roofline is not None else []
-    return [f"What holds {engine.name} back:", "", *words, "", *([*_table(HEADS, rows), ""] if rows else [])]
+    return [f"What holds {engine.name} back:", "", *words, "", *([*table_lines(HEADS, rows), ""] if rows else [])]
 
 
 def _state(state: State) -> str:
@@ -237,7 +243,9 @@ def _median(latency: Latency) -> str:
     return "n/a" if value is None else f"{value:.2f}"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table, a line each."""
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

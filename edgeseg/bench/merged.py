@@ -10,7 +10,7 @@ import msgspec
 
 from edgeseg.bench.collection import same_conditions
 from edgeseg.bench.judged import labelled_miou
-from edgeseg.bench.markdown import columns, markdown, row
+from edgeseg.bench.markdown import columns, markdown, reference_words, row, table_lines
 from edgeseg.bench.record import EngineRecord, Record
 
 __all__ = ["SCHEMA", "WORDS", "Entry", "Report", "Table", "engine_table", "merge", "merged_markdown", "record_table"]
@@ -18,7 +18,7 @@ __all__ = ["SCHEMA", "WORDS", "Entry", "Report", "Table", "engine_table", "merge
 SCHEMA: Final = "edgeseg.report/1"
 #: How the table of engines is to be read.
 WORDS = (
-    "FPS are frames over wall time, latencies have 95 % intervals, and n/a stands where there were too few samples. "
+    "Latencies have 95 % intervals, and n/a stands where there were too few samples. "
     "mIoU is what an engine's build measured on so many labelled frames. Where the reference kernel took longer, the "
     "machine itself was slower."
 )
@@ -89,7 +89,7 @@ def merge(records: Sequence[tuple[Path, Record]], page: Path) -> Report:
 
 def record_table(report: Report) -> Table:
     """What each record is, and which others it can be compared with."""
-    heads = ["record", "comparable with", "measured", "scenario", "machine", "reference kernel, ms"]
+    heads = ["record", "comparable with", "measured", "scenario", "machine", "reference kernel"]
     return Table(heads, [_about(entry) for entry in report.records])
 
 
@@ -116,7 +116,7 @@ def merged_markdown(report: Report) -> str:
 def _together(report: Report) -> Iterator[str]:
     yield from (f"# {len(report.records)} benchmarks together", "")
     yield from (f"**{note}**\n" for note in report.headlines())
-    yield from (*_lines(record_table(report)), "", *_lines(engine_table(report)), "", WORDS, "", "")
+    yield from (*table_lines(*record_table(report)), "", *table_lines(*engine_table(report)), "", WORDS, "", "")
 
 
 def _comparable(number: int, every: Sequence[Record]) -> tuple[int, ...]:
@@ -126,14 +126,14 @@ def _comparable(number: int, every: Sequence[Record]) -> tuple[int, ...]:
 
 def _about(entry: Entry) -> list[str]:
     environment = entry.record.environment
-    device, (low, high) = environment.device, environment.reference_interval_ms
+    device = environment.device
     return [
         f"{entry.number}: {entry.path}",
         _others(entry),
         entry.record.created,
         entry.record.settings.scenario,
         f"{device.board or device.cpu}, {device.cores} cores",
-        f"{environment.reference_ms:.3f} ({low:.3f} to {high:.3f})",
+        reference_words(environment),
     ]
 
 
@@ -148,10 +148,3 @@ def _cells(entry: Entry, engine: EngineRecord) -> dict[str, str]:
     judged = "" if miou is None else f"{100 * miou:.2f} ({engine.accuracy.get('frames', 0)} frames)"
     threads = str(engine.execution.get("threads", ""))
     return own | {"record": when, "comparable with": _others(entry), "mIoU": judged, "threads": threads}
-
-
-def _lines(table: Table) -> list[str]:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    return [line(table.heads), "|" + " --- |" * len(table.heads), *map(line, table.rows)]
