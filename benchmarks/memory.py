@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -70,15 +71,16 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 def peak_mb(command: list[str], folder: Path) -> float:
     """Peak of the resident memory of a command and all its children."""
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    told, peak = psutil.Process(process.pid), 0
-    while process.poll() is None:
-        with contextlib.suppress(psutil.Error):
-            peak = max(peak, sum(resident(one) for one in (told, *told.children(recursive=True))))
-        time.sleep(LOOK_S)
-    if process.returncode:
-        assert process.stderr is not None
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {process.stderr.read().decode()}")
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=said)
+        told, peak = psutil.Process(process.pid), 0
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                peak = max(peak, sum(resident(one) for one in (told, *told.children(recursive=True))))
+            time.sleep(LOOK_S)
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {said.read().decode()}")
     return peak / 1e6
 
 

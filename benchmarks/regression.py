@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import psutil
 
 from edgeseg.backends import Engine, Session
 from edgeseg.bench import Benchmark, Settings, run_benchmark, runner, write_record
@@ -57,27 +58,36 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     in_turns: tuple[Difference, ...]
 
 
-def disturb() -> None:
-    """Work and rest for random times, for ever."""
+def disturb(benchmark: psutil.Process) -> None:
+    """Work and rest for random times, until that process has ended."""
     chance = random.Random(0)
-    while True:
+    while not has_ended(benchmark):
         until = time.monotonic() + chance.uniform(0, WORKS_S)
         while time.monotonic() < until:
             pass
         time.sleep(chance.uniform(0, RESTS_S))
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it is gone, or all that is left of it is its exit code, until its parent has looked."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @contextmanager
-def disturbed() -> Iterator[None]:
-    """Another process works now and then. It is no child of this one, whose work would be taken for the benchmark's."""
+def disturbed() -> Iterator[int]:
+    """Another process, of the id that this gives, works now and then, and ends with this one at the latest.
+
+    It is no child of this one, whose work would be taken for the benchmark's.
+    """
+    words = [sys.executable, __file__, "--disturb", str(os.getpid())]
     shell = subprocess.run(
-        ["sh", "-c", '"$0" "$1" --disturb >/dev/null 2>&1 & echo $!', sys.executable, __file__],
-        check=True,
-        capture_output=True,
-        text=True,
+        ["sh", "-c", '"$0" "$@" >/dev/null 2>&1 & echo $!', *words], check=True, capture_output=True, text=True
     )
     try:
-        yield
+        yield int(shell.stdout)
     finally:
         os.kill(int(shell.stdout), signal.SIGKILL)
 
@@ -155,14 +165,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", nargs="?", help="Path or name; the last built by default.")
     parser.add_argument("-o", "--out", type=Path)
-    parser.add_argument("--disturb", action="store_true", help="Work and rest, until killed.")
+    parser.add_argument("--disturb", type=int, metavar="PID", help="Work and rest, until that process has ended.")
     parser.add_argument("--keep", type=Path, help="Folder that gets every record and sample.")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--duration", type=float, default=60.0, help="Seconds of each record; in turns a third.")
     parser.add_argument("--slowdown", type=float, default=0.1)
     asked = parser.parse_args()
-    if asked.disturb:
-        disturb()
+    if asked.disturb is not None:
+        return disturb(psutil.Process(asked.disturb))
     if asked.out is None:
         parser.error("-o is needed: the file that gets the record.")
     result = measure_all(find_engine(asked.engine), asked.repeats, asked.duration, asked.slowdown, asked.keep)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["RADIUS", "Box", "Line", "crosses", "leader", "overlaps", "place_labels"]
+__all__ = ["RADIUS", "Box", "Line", "crosses", "distance", "leader", "overlaps", "place_labels"]
 
 #: Pixels: of a point, and between a label and what it must not touch.
 RADIUS, GAP = 6.0, 2.0
@@ -35,7 +35,11 @@ class Line(NamedTuple):
 
 
 def place_labels(
-    points: Sequence[tuple[float, float]], sizes: Sequence[tuple[float, float]], bounds: Box, lines: Sequence[Line]
+    points: Sequence[tuple[float, float]],
+    sizes: Sequence[tuple[float, float]],
+    bounds: Box,
+    lines: Sequence[Line],
+    radii: Sequence[float] = (),
 ) -> list[Box | None]:
     """Where the labels of points go, None for one that finds no room. Those that come first choose first.
 
@@ -43,9 +47,11 @@ def place_labels(
         points: Pixels.
         sizes: Width and height of the first points' labels; the others have none.
         bounds: That labels stay within.
-        lines: That labels keep off where there is room beside them.
+        lines: That labels and what leads to them keep off, or at least labels do, where there is room beside them.
+        radii: Of the first points, pixels; the others have `RADIUS`.
     """
-    taken = [Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in points]
+    around = [*radii, *[RADIUS] * (len(points) - len(radii))]
+    taken = [Box(x - r, y - r, x + r, y + r) for (x, y), r in zip(points, around, strict=True)]
     leaders: list[Line] = []
     places: list[Box | None] = []
     for index, (point, size) in enumerate(zip(points, sizes, strict=False)):
@@ -53,9 +59,16 @@ def place_labels(
         place = next(
             (
                 box
-                for avoided in ([*lines, *leaders], leaders)
+                # Off all lines; then labels alone; then off what leads to other labels.
+                for by_box, by_leader in (
+                    ([*lines, *leaders], [*lines, *leaders]),
+                    ([*lines, *leaders], leaders),
+                    (leaders, ()),
+                )
                 for box in _around(point, size)
-                if _is_free(box, point, taken, others, avoided, bounds)
+                if _is_within(box, bounds)
+                and _is_free(box, taken, by_box)
+                and _is_led_to(box, point, around[index], others, by_box, by_leader)
             ),
             None,
         )
@@ -95,6 +108,31 @@ def crosses(line: Line, box: Box) -> bool:
     return begin <= end
 
 
+def distance(one: Line, other: Line) -> float:
+    """Pixels between two lines where they are nearest, 0 where they cross."""
+    ends = [((line.x1, line.y1), (line.x2, line.y2)) for line in (one, other)]
+    sides = [
+        _side(line, end) * _side(line, other_end) for line, (end, other_end) in zip((other, one), ends, strict=True)
+    ]
+    if max(sides) < 0:
+        return 0.0
+    return min(_to_line(end, line) for line, pair in zip((other, one), ends, strict=True) for end in pair)
+
+
+def _side(line: Line, point: tuple[float, float]) -> float:
+    """Above 0 where a point lies on one side of a line, below on the other."""
+    return (line.x2 - line.x1) * (point[1] - line.y1) - (line.y2 - line.y1) * (point[0] - line.x1)
+
+
+def _to_line(point: tuple[float, float], line: Line) -> float:
+    """Pixels from a point to where a line is nearest."""
+    across, down = line.x2 - line.x1, line.y2 - line.y1
+    length = across * across + down * down
+    along = ((point[0] - line.x1) * across + (point[1] - line.y1) * down) / length if length else 0.0
+    along = min(1.0, max(0.0, along))
+    return math.dist(point, (line.x1 + along * across, line.y1 + along * down))
+
+
 def _around(point: tuple[float, float], size: tuple[float, float]) -> Iterator[Box]:
     """Boxes of that size on ellipses about a point, the nearest first."""
     (x, y), (width, height) = point, size
@@ -106,18 +144,34 @@ def _around(point: tuple[float, float], size: tuple[float, float]) -> Iterator[B
             yield Box(left, top, left + width, top + height)
 
 
-def _is_free(
+def _is_within(box: Box, bounds: Box) -> bool:
+    inside = bounds.left <= box.left and box.right <= bounds.right
+    return inside and bounds.top <= box.top and box.bottom <= bounds.bottom
+
+
+def _is_free(box: Box, taken: Sequence[Box], lines: Sequence[Line]) -> bool:
+    """Whether a label covers neither another, nor a point, nor a line."""
+    roomy = Box(box.left - GAP, box.top - GAP, box.right + GAP, box.bottom + GAP)
+    return not any(overlaps(box, other) for other in taken) and not any(crosses(line, roomy) for line in lines)
+
+
+def _is_led_to(
     box: Box,
     point: tuple[float, float],
-    taken: Sequence[Box],
+    radius: float,
     others: Sequence[Box],
-    lines: Sequence[Line],
-    bounds: Box,
+    along: Sequence[Line],
+    across: Sequence[Line],
 ) -> bool:
-    inside = bounds.left <= box.left and box.right <= bounds.right
-    if not (inside and bounds.top <= box.top and box.bottom <= bounds.bottom):
+    """Whether what leads to a label, where that is not near, runs through no other, nor along or across lines."""
+    line = leader(point, box)
+    if line is None:
+        return True
+    if any(crosses(line, other) for other in others):
         return False
-    if any(overlaps(box, other) for other in taken) or any(crosses(line, box) for line in lines):
+    # Lines may end at the point itself: where it leaves the point's mark, what leads from it must be off them.
+    share = min(1.0, (radius + GAP) / math.dist(point, (line.x2, line.y2)))
+    begin = line.x1 + share * (line.x2 - line.x1), line.y1 + share * (line.y2 - line.y1)
+    if any(distance(Line(*begin, *begin), other) <= GAP for other in along):
         return False
-    own = leader(point, box)
-    return own is None or not any(crosses(own, other) for other in others)
+    return all(distance(Line(*begin, line.x2, line.y2), other) > GAP for other in across)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,11 +26,20 @@ __all__ = ["Limit", "Mark", "draw_scatter", "front_steps", "pareto_front"]
 
 #: Pixels: of the chart within its axes, left of it for figures, and of a line of a label.
 WIDTH, HEIGHT, FIGURES, LINE = 920, 560, 40, 13
+#: Pixels from the centre of the point that was picked to its ring.
+RING = RADIUS + 4
 COLOURS = "abc"
 FRONT = "Pareto front: nothing is both faster and more accurate"
 MOST_TICKS = 12
 #: Share of the span of the values that stays free beyond them, and the least of a value where there is no span.
 ROOM, LEAST = 0.08, 0.005
+#: How many times as far as the marks a limit may lie and still be within the chart.
+NEAR = 1.5
+#: An axis is logarithmic where half of the values lie within that share of their span, and the largest is so many times
+#: the least.
+CROWDED, WIDE = 0.25, 4.0
+#: What of a power of ten a logarithmic axis tells, the first of these that is not too much.
+STEPS = ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1,))
 
 
 @dataclass(frozen=True)
@@ -68,12 +79,23 @@ class _Scale:
     high: float
     start: float
     end: float
+    logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+        low, high, at = (math.log(one) if self.logarithmic else one for one in (self.low, self.high, value))
+        return self.start + (at - low) / (high - low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        return [tick for tick in ticks(self.low, self.high, MOST_TICKS) if self.low <= tick <= self.high]
+        if not self.logarithmic:
+            return [tick for tick in ticks(self.low, self.high, MOST_TICKS) if self.low <= tick <= self.high]
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        found: list[float] = []
+        for steps in STEPS:
+            every = [step * 10.0**power for power in powers for step in steps]
+            found = [tick for tick in every if self.low <= tick <= self.high]
+            if len(found) <= MOST_TICKS:
+                break
+        return found
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -100,31 +122,41 @@ def draw_scatter(
         title: Of the chart.
         notes: Lines below it.
         marks: At least one.
-        axes: What stands at the axes, x and y.
+        axes: What stands at the axes, x and y. That of x is logarithmic where most marks would be crowded otherwise.
         kinds: What discs are, and what diamonds are.
-        limit: Within the chart, whatever the marks are.
+        limit: Where it is far from all marks, an arrow says on which side.
     """
     body, end, written = heading(title, notes)
-    top, left = end + 70, MARGIN + FIGURES
-    x = _Scale(*_range([mark.x for mark in marks] + ([limit.x] if limit else [])), left, left + WIDTH)
+    top, left = end + 84, MARGIN + FIGURES
+    x = _across([mark.x for mark in marks], limit, left)
     y = _Scale(*_range([mark.y for mark in marks]), top + HEIGHT, top)
     front = pareto_front([(mark.x, mark.y) for mark in marks])
     steps = front_steps([(x(marks[index].x), y(marks[index].y)) for index in front], x.end)
     others = [mark for index, mark in enumerate(marks) if index not in front]
     ordered = sorted([*(marks[index] for index in front), *others], key=lambda mark: not mark.lines)
     places = [(x(mark.x), y(mark.y)) for mark in ordered]
-    limits = [Line(x(limit.x), y.end, x(limit.x), y.start)] if limit else []
+    limits = [Line(x(limit.x), y.end, x(limit.x), y.start)] if limit and x.low <= limit.x <= x.high else []
     colours = {group: COLOURS[index % len(COLOURS)] for index, group in enumerate(sorted({m.group for m in marks}))}
     body += _legend(colours, kinds, MARGIN, end + 24)
     body += _meanings(MARGIN, end + 42, picked=any(mark.picked for mark in marks))
-    body += _grid(x, y, axes)
+    body += _grid(x, y, (f"{axes[0]}, logarithmic" if x.logarithmic else axes[0], axes[1]))
     body.append(_path(steps))
-    if limit:
-        body += _limit(limits[0], limit.text)
+    body += _limit(limit, x, y) if limit else []
     body += _labels([mark for mark in ordered if mark.lines], places, Box(left, top, x.end, y.start), [*limits, *steps])
     body += [_ring(at) for mark, at in zip(ordered, places, strict=True) if mark.picked]
     body += [_mark(at, colours[mark.group], mark.hollow, mark.tip) for mark, at in zip(ordered, places, strict=True)]
     return document(title, max(x.end + 2 * MARGIN, written), y.start + 50, body)
+
+
+def _across(values: Sequence[float], limit: Limit | None, left: float) -> _Scale:
+    """The axis of x: of all values, and of the limit if that is not far from them."""
+    low, high = min(values), max(values)
+    within = [*values, *([limit.x] if limit and low / NEAR <= limit.x <= NEAR * high else [])]
+    crowded = statistics.median(values) - low < CROWDED * (high - low)
+    if not (crowded and low > 0 and high > WIDE * low):
+        return _Scale(*_range(within), left, left + WIDTH)
+    room = (max(within) / min(within)) ** ROOM
+    return _Scale(min(within) / room, max(within) * room, left, left + WIDTH, logarithmic=True)
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
@@ -155,13 +187,21 @@ def _meanings(x: float, y: float, *, picked: bool) -> Iterator[str]:
         yield text_at(right + 16, y, "picked", "note")
 
 
-def _limit(line: Line, text: str) -> Iterator[str]:
-    yield f'<line class="zero" x1="{line.x1:.1f}" x2="{line.x2:.1f}" y1="{line.y1:.1f}" y2="{line.y2:.1f}"/>'
-    yield text_at(line.x1, line.y1 - 5, text, "panel", "middle")
+def _limit(limit: Limit, x: _Scale, y: _Scale) -> Iterator[str]:
+    """Its line, or an arrow where it lies beyond the chart."""
+    over = y.end - 6
+    if limit.x < x.low:
+        yield text_at(x.start, over, f"\u2190 {limit.text}", "panel")
+    elif limit.x > x.high:
+        yield text_at(x.end, over, f"{limit.text} \u2192", "panel", "end")
+    else:
+        at = f"{x(limit.x):.1f}"
+        yield f'<line class="zero" x1="{at}" x2="{at}" y1="{y.end:.1f}" y2="{y.start:.1f}"/>'
+        yield text_at(x(limit.x), over, limit.text, "panel", "middle")
 
 
 def _ring(place: tuple[float, float]) -> str:
-    return f'<circle class="zero" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="{RADIUS + 4:g}" fill="none"/>'
+    return f'<circle class="zero" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="{RING:g}" fill="none"/>'
 
 
 def _grid(x: _Scale, y: _Scale, axes: tuple[str, str]) -> Iterator[str]:
@@ -172,7 +212,7 @@ def _grid(x: _Scale, y: _Scale, axes: tuple[str, str]) -> Iterator[str]:
         yield f'<line class="grid" x1="{x.start:.1f}" x2="{x.end:.1f}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
         yield text_at(x.start - 6, y(tick) + 4, f"{tick:g}", "note", "end")
     yield text_at(x.end, y.start + 35, axes[0], "panel", "end")
-    yield text_at(MARGIN, y.end - 12, axes[1], "panel")
+    yield text_at(MARGIN, y.end - 26, axes[1], "panel")
 
 
 def front_steps(front: Sequence[tuple[float, float]], end: float) -> list[Line]:
@@ -194,7 +234,8 @@ def _labels(
     """Labels with what leads to them, and how many there was no room for; `places` has those of other points too."""
     shown = [tuple(shortened(printable(line), LONGEST_NAME) for line in mark.lines) for mark in marks]
     sizes = [(NOTE_LETTER * max(map(len, label)), LINE * len(label) + 2.0) for label in shown]
-    boxes = place_labels(places, sizes, bounds, lines)
+    radii = [RING if mark.picked else RADIUS for mark in marks]
+    boxes = place_labels(places, sizes, bounds, lines, radii)
     if None in boxes:
         note = f"Points without a name, for want of room: {boxes.count(None)}. It shows where the mouse rests on them."
         yield text_at(bounds.left, bounds.bottom + 35, note, "note")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeseg.cli.build_tables import last_line
+from edgeseg.cli.interrupt import INTERRUPTED
 from edgeseg.cli.report import print_json, print_table, progress, say
-from edgeseg.errors import GateFailed
+from edgeseg.errors import EdgesegError, GateFailed
 
 if TYPE_CHECKING:
     from edgeseg.bench.budget import Front
@@ -38,7 +39,7 @@ def share(text: str) -> float:
 def build_for_budget(
     fps: float, min_miou: float | None, recipe: BuildRecipe, given: set[str], out: Path | None, *, as_json: bool
 ) -> None:
-    """Search, build and tell; what was measured is kept and told in failing too.
+    """Search, build and tell; what was measured is kept and told in failing too, and after Ctrl-C.
 
     Args:
         fps, min_miou: The budget, and the least mIoU as a share of 1.
@@ -63,10 +64,13 @@ def build_for_budget(
         if not as_json and error.report.get("front"):
             _tell(msgspec.convert(error.report["front"], Front), folder / PICTURE)
         raise
-    except KeyboardInterrupt:
-        if (folder / FRONT).is_file() and (folder / FRONT).stat().st_mtime_ns > begun:
-            say(f"\nWhat was measured until now lies in {folder / FRONT} and {PICTURE}.")
-        raise
+    except KeyboardInterrupt as interrupt:
+        front = _written(folder / FRONT, begun)
+        if front is None:
+            raise
+        if not as_json:
+            _tell(front, folder / PICTURE)
+        raise _interrupted(front, folder / FRONT) from interrupt
     if as_json:
         print_json("build", {**msgspec.to_builtins(found.build), "front": msgspec.to_builtins(found.front)})
         return
@@ -77,8 +81,31 @@ def build_for_budget(
     say(last_line(found.build))
 
 
+def _written(path: Path, begun: int) -> Front | None:
+    """The front that was written since then, by the file's clock; None where none was, or has no points yet."""
+    import msgspec
+
+    from edgeseg.bench.budget import Front
+
+    if not path.is_file() or path.stat().st_mtime_ns <= begun:
+        return None
+    front = msgspec.json.decode(path.read_bytes(), type=Front)
+    return front if front.points else None
+
+
+def _interrupted(front: Front, path: Path) -> EdgesegError:
+    """Why it ended, with what was measured until then."""
+    import msgspec
+
+    error = EdgesegError(f"Interrupted. What was measured until then lies in {path}.")
+    error.exit_code, error.report = INTERRUPTED, {"front": msgspec.to_builtins(front)}
+    return error
+
+
 def _tell(front: Front, picture: Path) -> None:
     """The front as a table, what was left out, and what the user should know."""
+    from edgeseg.bench.budget.words import accuracy_words
+
     figure = {"labels": "mIoU", "agreement": "agreement, %", "shipped": "mIoU as shipped"}[front.accuracy.kind]
     columns = ("model", "size", "upsample", "precision", "ms p50", "ms p90", "FPS", figure, "")
     print_table(
@@ -88,14 +115,7 @@ def _tell(front: Front, picture: Path) -> None:
         whole=("model",),
     )
     say("Run by " + "; ".join(_library_words(front)) + ".")
-    told = {
-        "labels": f"mIoU on {front.accuracy.frames} labelled frames of {front.accuracy.source}.",
-        "agreement": f"Agreement is the share of all pixels with the class of {front.accuracy.reference} in float32, "
-        f"on {front.accuracy.frames} frames of {front.accuracy.source}: no mIoU.",
-        "shipped": f"mIoU on {front.accuracy.frames} frames of {front.accuracy.source}, measured when the models were "
-        "shipped; on other frames it is another.",
-    }
-    say(told[front.accuracy.kind])
+    say(accuracy_words(front))
     far = [one for one in front.not_measured if one.least_ms is not None]
     if far:
         say("Far beyond the budget, and dropped after a few frames: " + _listed([one.name for one in far]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,9 +13,13 @@ import pytest
 pytest.importorskip("cv2")
 pytest.importorskip("onnx_ir")
 
+from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.bench.budget import Budget, Front
+from edgeseg.bench.budget.anchor import Anchor
+from edgeseg.bench.budget.chart import front_svg
 from edgeseg.bench.budget.choice import allowed_ms, explain, most_accurate, possible_fps, ranked
-from edgeseg.bench.budget.refusal import command, none_holds, too_inaccurate, too_slow
+from edgeseg.bench.budget.command import command
+from edgeseg.bench.budget.refusal import none_holds, too_inaccurate, too_slow
 from edgeseg.bench.budget.report import Accuracy, Attempt, Design, FrontPoint, NotMeasured
 from edgeseg.bench.budget.space import (
     Network,
@@ -25,9 +32,12 @@ from edgeseg.bench.budget.space import (
     shipped_miou,
     sizes_about,
 )
+from edgeseg.bench.budget.words import accuracy_words
 from edgeseg.build.candidates import Candidate
 from edgeseg.build.recipe import BuildRecipe
-from edgeseg.card import Card
+from edgeseg.card import Card, Resize
+from edgeseg.cli import main
+from edgeseg.cli.budget import SEARCHED, share
 from edgeseg.errors import ModelFileError, UsageError
 from tests.engines import TINY_CARD, installed
 
@@ -90,7 +100,9 @@ def test_points_are_ranked_by_speed_and_know_the_front() -> None:
     ]
 
 
-@pytest.mark.parametrize(("p90_ms", "fps"), [(33.4, 29.0), (20.0, 50.0), (99.9, 10.0), (105.0, 9.5), (2100.0, 0.4)])
+@pytest.mark.parametrize(
+    ("p90_ms", "fps"), [(33.4, 29.0), (20.0, 50.0), (99.9, 10.0), (105.0, 9.5), (2100.0, 0.4), (30_000.0, 0.0333)]
+)
 def test_frames_per_second_that_are_possible_are_kept(p90_ms: float, fps: float) -> None:
     assert possible_fps(p90_ms) == fps
     assert 1e3 / fps >= p90_ms
@@ -109,11 +121,23 @@ def test_why_it_was_picked_says_what_more_would_cost() -> None:
 
 
 def test_a_machine_that_became_slower_is_told_and_leaves_room() -> None:
-    slow = Attempt(design=GOOD.name, p90_ms=38.0, built="x", failure="it took 38.0 ms when it was timed again")
-    found = front(FAST, GOOD, attempts=(slow, Attempt(design=FAST.name, p90_ms=19.0, built="x")))
+    slow = Attempt(design=GOOD.name, p90_ms=38.0, built=GOOD.kind, failure="it took 38.0 ms when it was timed again")
+    found = front(FAST, GOOD, attempts=(slow, Attempt(design=FAST.name, p90_ms=19.0, built=FAST.kind)))
     assert allowed_ms(front(FAST, GOOD)) == 20.0
     assert allowed_ms(found) == pytest.approx(10.0), "it took twice as long as before"
     assert "slower by then: what had taken more than 10.0 ms was not tried" in explain(found, FAST)
+
+
+def test_another_engine_than_was_timed_tells_nothing_of_the_machine() -> None:
+    other = Attempt(design=GOOD.name, p90_ms=38.0, built="openvino fp32 float", failure="it took 38.0 ms")
+    assert allowed_ms(front(FAST, GOOD, attempts=(other,))) == 20.0
+
+
+def test_races_are_compared_by_the_anchor_where_it_took_part() -> None:
+    one = Anchor(design=FAST, took_ms=[1.0, None, 1.3, 1.0])
+    assert [one.slowness(number) for number in range(4)] == [1.0, 1.0, 1.3, 1.0]
+    assert f"moved by 30% while engines were timed: their times are scaled by what {FAST.name}" in one.warnings()[0]
+    assert Anchor(design=FAST, took_ms=[1.0, 1.09]).warnings() == Anchor().warnings() == (), "as any machine does"
 
 
 def test_too_slow_tells_what_is_possible_and_how() -> None:
@@ -125,6 +149,19 @@ def test_too_slow_tells_what_is_possible_and_how() -> None:
     assert error.hint == (
         "100 FPS is possible, with mIoU 60.00 on 9 labelled frames: edgeseg build --fps 100 --imgsz 32x48 --data street"
     )
+    assert error.message.endswith("No engine was replaced.")
+
+
+@pytest.mark.parametrize(
+    ("least", "expected"),
+    [
+        pytest.param(0.9, "--fps 100 -o", id="more than the fastest has is not asked for again"),
+        pytest.param(0.6, "--fps 100 --min-miou 0.6 -o", id="what it has is"),
+    ],
+)
+def test_what_is_possible_can_be_built(least: float, expected: str) -> None:
+    error = too_slow(front(FAST, GOOD, budget=Budget(fps=200, min_miou=least)), PLAIN, Path("out"))
+    assert expected in error.hint
 
 
 def test_too_inaccurate_tells_the_best_within_and_the_cheapest_beyond() -> None:
@@ -133,24 +170,144 @@ def test_too_inaccurate_tells_the_best_within_and_the_cheapest_beyond() -> None:
     error = too_inaccurate(found, recipe, BEST)
     assert "has mIoU 75.00: the best, good 32x48 half int8, has mIoU 70.00" in error.message
     assert "takes 25.0 ms: edgeseg build --fps 40 --min-miou 0.75 --data street" in error.hint
-    assert "With --min-miou 70 that one is built." in error.hint
+    assert "With --min-miou 0.7 that one is built." in error.hint
     assert "None that was tried beyond" in too_inaccurate(found, recipe, None).hint
 
 
+@pytest.mark.parametrize("accuracy", [0.714955, 0.57, 0.2857, 0.5699999999999999, 0.0002])
+def test_the_least_accuracy_that_is_told_is_within_reach(accuracy: float) -> None:
+    error = too_inaccurate(front(point("net", 10, accuracy), budget=Budget(fps=50, min_miou=0.9)), PLAIN, None)
+    (told,) = re.findall(r"With --min-miou (\S+) that one is built", error.hint)
+    assert accuracy - 1e-4 < share(told) <= accuracy
+
+
+def test_where_nothing_is_right_no_accuracy_is_told() -> None:
+    error = too_inaccurate(front(point("net", 10, 0.0), budget=Budget(fps=50, min_miou=0.9)), PLAIN, None)
+    assert "Without --min-miou that one is built." in error.hint
+
+
 def test_where_nothing_holds_every_attempt_is_told() -> None:
-    attempts = (Attempt(design="a", failure="its gate"), Attempt(design="b", p90_ms=40.0, failure="it took 40.0 ms"))
+    attempts = (
+        Attempt(design="a", p90_ms=10.0, failure="its gate"),
+        Attempt(design="b", p90_ms=40.0, failure="it took 40.0 ms"),
+    )
     error = none_holds(front(GOOD, attempts=attempts), BuildRecipe())
     assert "a: its gate; b: it took 40.0 ms" in error.message
-    assert "edgeseg build --fps 25" in error.hint
+    assert "edgeseg build --fps 25" in error.hint, "the first was fast enough"
 
 
-def test_the_command_keeps_what_was_given() -> None:
-    recipe = BuildRecipe(model="my net.onnx", precision="fp32", upsample="full", backend="openvino", frames="a b.mp4")
-    fixed = Budget(fps=30, min_miou=0.6, fixed=frozenset({"model", "precision", "upsample"}))
+#: A value for each field of a recipe, none of them the default.
+GIVEN: dict[str, Any] = {
+    "model": "my net.onnx",
+    "network": "liteseg",
+    "precision": "fp32",
+    "backend": "openvino",
+    "imgsz": (96, 128),
+    "upsample": "full",
+    "pixel_format": "bgrx",
+    "calib": "drive 1.mp4",
+    "calib_frames": 12,
+    "calibrator": "percentile:99.9",
+    "per_tensor": True,
+    "keep_float": ("a node", "/b"),
+    "data": "street",
+    "frames": "a b.mp4",
+    "gate_frames": 7,
+    "max_drop": 0.0,
+    "max_class_drop": 3.25,
+    "min_agreement": 95.123456789,
+    "min_class_iou": 70.0,
+    "min_class_share": 0.0,
+    "repair": False,
+    "prefer": "speed",
+    "even_if_slower": True,
+    "duration": 1.5,
+    "mean": (-0.5, 0.456, 1 / 3),
+    "std": (0.229, 0.224, 1e-7),
+    "input_range": 1,
+    "channels": "bgr",
+    "classes": "road,my car",
+    "output": "logits:0",
+    "threshold": 0.0,
+    "resize": Resize("letterbox"),
+    "tensorrt": TensorRtOptions(
+        workspace_mib=1234567,
+        optimization_level=0,
+        hardware="ampere-plus",
+        any_version=True,
+        batch=(1, 4, 8),
+        sparse=True,
+        timeout_s=0.5,
+        memory="copied",
+        cuda_graph=False,
+        spin=True,
+    ),
+}
+
+
+def typed(line: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Budget, BuildRecipe, Path | None]:
+    """What the command line makes of a command."""
+    asked: list[Any] = []
+    monkeypatch.setattr("edgeseg.cli.build.build_for_budget", lambda *words, as_json: asked.extend(words))
+    edgeseg, *words = shlex.split(line)
+    assert (edgeseg, main(words)) == ("edgeseg", 0)
+    fps, least, recipe, given, out = asked
+    return Budget(fps=fps, min_miou=least, fixed=frozenset(given).intersection(SEARCHED)), recipe, out
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(GIVEN, id="all that there is"),
+        pytest.param({"tensorrt": TensorRtOptions(dla_core=0)}, id="what does not go with that"),
+        pytest.param({}, id="nothing"),
+    ],
+)
+def test_the_command_asks_for_the_same_recipe(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = BuildRecipe(**given)
+    budget = Budget(fps=30, min_miou=0.6123456789, fixed=frozenset(given).intersection(SEARCHED))
+    for out in (Path("a folder/engines"), None):
+        found = typed(command(budget, recipe, 12.5, out), monkeypatch)
+        assert found == (msgspec.structs.replace(budget, fps=12.5), recipe, out)
+
+
+def test_no_field_of_a_recipe_is_forgotten() -> None:
+    assert set(GIVEN) == set(BuildRecipe.__struct_fields__)
+    assert all(GIVEN[name] != getattr(PLAIN, name) for name in GIVEN)
+    tensorrt = GIVEN["tensorrt"]
+    plain = [name for name in tensorrt.__struct_fields__ if getattr(tensorrt, name) == getattr(PLAIN.tensorrt, name)]
+    assert plain == ["dla_core"], "it takes one frame at a time"
+
+
+def test_the_command_names_what_is_not_searched_and_nothing_else() -> None:
+    recipe = BuildRecipe(model="my net.onnx", precision="fp32", upsample="full", imgsz=(96, 128))
+    assert command(Budget(fps=30), recipe, 12.0) == "edgeseg build --fps 12"
+    assert command(Budget(fps=30, fixed=frozenset({"precision"})), PLAIN, 12.0) == "edgeseg build --fps 12 --int8"
+    fixed = Budget(fps=30, fixed=frozenset(SEARCHED))
     assert command(fixed, recipe, 12.0) == (
-        "edgeseg build 'my net.onnx' --fps 12 --min-miou 0.6 --fp32 --upsample full --backend openvino "
-        "--frames 'a b.mp4'"
+        "edgeseg build 'my net.onnx' --fps 12 --fp32 --imgsz 96x128 --upsample full"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "precisions", "expected"),
+    [
+        pytest.param("shipped", ("fp32", "int8"), "on other frames it is another.", id="cards tell of both"),
+        pytest.param("shipped", ("bf16", "int8"), "another. bf16 is told as float32.", id="no card tells of bf16"),
+        pytest.param("shipped", ("bf16", "fp16"), "another. bf16 and fp16 are told as float32.", id="nor of fp16"),
+        pytest.param("labels", ("bf16", "int8"), "at their own resolution.", id="it was measured"),
+    ],
+)
+def test_a_precision_with_the_figure_of_another_is_told(kind: Any, precisions: Any, expected: str) -> None:
+    points = (point("net", 10, 0.6, precision=one) for one in precisions)
+    accuracy = Accuracy(kind=kind, frames=9, source="street")
+    assert accuracy_words(msgspec.structs.replace(front(*points), accuracy=accuracy)).endswith(expected)
+
+
+def test_the_picture_names_models_by_what_sets_them_apart() -> None:
+    several = front(point("seg-nano-street", 10, 0.6), point("seg-lite-b0-street", 20, 0.7))
+    assert {">nano<", ">lite-b0<"} <= set(re.findall(r">[\w-]+<", front_svg(several)))
+    assert ">seg-nano-street<" not in front_svg(front(FAST)) and ">32x48 half int8<" in front_svg(front(FAST))
 
 
 @pytest.mark.parametrize(

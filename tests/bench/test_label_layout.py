@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeseg.bench.label_layout import RADIUS, Box, Line, crosses, leader, overlaps, place_labels
+from edgeseg.bench.label_layout import RADIUS, Box, Line, crosses, distance, leader, overlaps, place_labels
 
 BOUNDS = Box(0, 0, 600, 400)
 points = st.lists(st.tuples(st.floats(20, 580), st.floats(20, 380)), min_size=1, max_size=10)
@@ -44,6 +44,32 @@ def test_a_label_keeps_off_lines_where_there_is_room() -> None:
     assert box is not None and not crosses(along, box)
 
 
+def test_a_label_keeps_off_a_ring() -> None:
+    (box,) = place_labels([(100, 200)], [(80, 28)], BOUNDS, [], [20])
+    assert box is not None and not overlaps(box, Box(80, 180, 120, 220), 0)
+
+
+def test_what_leads_to_a_label_keeps_off_lines_where_there_is_room() -> None:
+    crowd = [(300.0, 200.0), (280.0, 200.0), (320.0, 200.0), (300.0, 180.0), (300.0, 220.0)]
+    (box,) = place_labels(crowd, [(80, 28)], BOUNDS, [])
+    line = leader(crowd[0], box) if box is not None else None
+    assert line is not None, "its label is beyond the crowd"
+    x, y = line.x1 + 0.8 * (line.x2 - line.x1), line.y1 + 0.8 * (line.y2 - line.y1)
+    short = Line(x, y - 2, x, y + 2)
+    (other,) = place_labels(crowd, [(80, 28)], BOUNDS, [short])
+    moved = leader(crowd[0], other) if other is not None else None
+    assert moved is not None and distance(moved, short) > 0 == distance(line, short)
+
+
+def test_what_leads_to_a_label_may_cross_a_line_and_never_runs_along_it() -> None:
+    around = [Line(60, 160, 140, 160), Line(60, 240, 140, 240), Line(60, 160, 60, 240), Line(140, 160, 140, 240)]
+    along = Line(100, 200, 145, 200)
+    (box,) = place_labels([(100, 200)], [(80, 28)], BOUNDS, [*around, along])
+    assert box is not None and not any(crosses(line, box) for line in around), "only what leads to it leaves the square"
+    line = leader((100, 200), box)
+    assert line is not None and (line.x2 <= 100 or line.y2 != 200)
+
+
 def test_a_label_crosses_a_line_where_there_is_no_other_room() -> None:
     lines = [Line(0, y, 600, y) for y in range(0, 400, 10)]
     (box,) = place_labels([(300, 200)], [(80, 28)], BOUNDS, lines)
@@ -74,3 +100,20 @@ def test_the_first_points_choose_first_and_the_last_may_find_no_room() -> None:
 )
 def test_a_line_crosses_a_box(line: Line, expected: bool) -> None:
     assert crosses(line, Box(10, 10, 20, 20)) is expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param(Line(5, -5, 5, 5), 0, id="crossed"),
+        pytest.param(Line(5, 0, 15, 0), 0, id="along it"),
+        pytest.param(Line(10, 0, 20, 5), 0, id="from its end"),
+        pytest.param(Line(0, 3, 10, 3), 3, id="beside it"),
+        pytest.param(Line(5, 4, 5, 9), 4, id="an end above it"),
+        pytest.param(Line(13, 4, 20, 4), 5, id="beyond its end"),
+        pytest.param(Line(7, 2, 7, 2), 2, id="a point"),
+    ],
+)
+def test_how_far_lines_are_apart(line: Line, expected: float) -> None:
+    one = Line(0, 0, 10, 0)
+    assert distance(one, line) == distance(line, one) == pytest.approx(expected)

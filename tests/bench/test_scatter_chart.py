@@ -10,18 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeseg.bench.scatter_chart import Mark, draw_scatter, pareto_front
+from edgeseg.bench.scatter_chart import Limit, Mark, draw_scatter, pareto_front
 
 SVG = "{http://www.w3.org/2000/svg}"
 coordinate = st.floats(0, 100)
 
 
-def mark(x: float, y: float, name: str = "net", group: str = "openvino", *, hollow: bool = False) -> Mark:
-    return Mark(x, y, (name, "int8"), f"{name}: {x}", group, hollow)
+def mark(x: float, y: float, name: str = "net", group: str = "openvino", **fields: bool) -> Mark:
+    return Mark(x, y, (name, "int8"), f"{name}: {x}", group, **{"hollow": False, **fields})
 
 
-def parsed(*marks: Mark, title: str = "title", note: str = "note") -> ElementTree.Element:
-    return ElementTree.fromstring(draw_scatter(title, [note], marks, axes=("ms", "mIoU"), kinds=("INT8", "float")))
+def parsed(*marks: Mark, limit: Limit | None = None) -> ElementTree.Element:
+    axes, kinds = ("ms", "mIoU"), ("INT8", "float")
+    return ElementTree.fromstring(draw_scatter("title", ["note"], marks, axes=axes, kinds=kinds, limit=limit))
 
 
 def texts(chart: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
@@ -54,6 +55,53 @@ def test_points_stand_where_their_values_say() -> None:
     for tip, (x, y) in {"a: 5": (5, 70), "b: 10": (10, 72), "c: 7.5": (7.5, 65)}.items():
         assert found[tip][0] == pytest.approx(x5 + (x - 5) / 5 * (x10 - x5), abs=0.2)
         assert found[tip][1] == pytest.approx(y66 + (y - 66) / 6 * (y72 - y66), abs=0.2)
+
+
+def test_where_most_points_are_crowded_on_the_left_the_axis_is_logarithmic() -> None:
+    chart = parsed(mark(5, 70, "a"), mark(10, 71, "b"), mark(20, 72, "c"), mark(200, 73, "d"))
+    assert [one.text for one in texts(chart, "panel")] == ["ms, logarithmic", "mIoU"]
+    xs = [x for x, _ in discs(chart).values()]
+    x10, x100 = tick(chart, "10", "x"), tick(chart, "100", "x")
+    for x, value in zip(xs, (5, 10, 20, 200), strict=True):
+        assert x == pytest.approx(x10 + math.log10(value / 10) * (x100 - x10), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param((5, 50, 100, 200), id="far apart and evenly spread"),
+        pytest.param((100, 101, 102, 200), id="crowded, and none several times another"),
+        pytest.param((0, 1, 2, 200), id="nothing has no logarithm"),
+    ],
+)
+def test_else_it_is_linear(values: tuple[float, ...]) -> None:
+    chart = parsed(*(mark(value, 70 + value / 100) for value in values))
+    assert [one.text for one in texts(chart, "panel")] == ["ms", "mIoU"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        pytest.param(14, "limit", id="within"),
+        pytest.param(4, "limit", id="a little before"),
+        pytest.param(1, "\u2190 limit", id="far before"),
+        pytest.param(90, "limit \u2192", id="far beyond"),
+    ],
+)
+def test_a_limit_is_a_line_or_where_it_is_far_an_arrow(limit: float, text: str) -> None:
+    chart = parsed(mark(5, 70, "a"), mark(10, 71, "b"), limit=Limit(limit, "limit"))
+    assert text in [one.text for one in texts(chart, "panel")]
+    lines = [float(one.get("x1", "")) for one in chart.iter(f"{SVG}line") if one.get("class") == "zero"]
+    x5, x10 = (discs(chart)[name][0] for name in ("a: 5", "b: 10"))
+    assert lines == ([pytest.approx(x5 + (limit - 5) / 5 * (x10 - x5), abs=0.2)] if text == "limit" else [])
+    assert x10 - x5 > 400, "it takes no room from the points"
+
+
+def test_a_label_stands_outside_of_the_ring() -> None:
+    chart = parsed(mark(5, 70, picked=True))
+    *_, ring = (one for one in chart.iter(f"{SVG}circle") if one.get("class") == "zero")
+    (name,) = texts(chart, "label")
+    assert abs(float(name.get("x", "")) - float(ring.get("cx", ""))) > float(ring.get("r", ""))
 
 
 def test_shapes_and_colours_tell_kinds_and_groups() -> None:

@@ -41,9 +41,10 @@ def most_accurate(
 
 
 def possible_fps(p90_ms: float) -> float:
-    """Frames per second that such a 90th percentile keeps: a whole number from 10 on, else one decimal."""
+    """Frames per second that such a 90th percentile keeps: a whole number from 10 on, else one decimal or a few."""
     fps = 1e3 / p90_ms
-    return float(math.floor(fps)) if fps >= 10 else math.floor(10 * fps) / 10
+    parts = 1 if fps >= 10 else 10 if fps >= 0.1 else 10_000
+    return math.floor(parts * fps) / parts
 
 
 def figure(front: Front, accuracy: float) -> str:
@@ -57,11 +58,18 @@ def figure(front: Front, accuracy: float) -> str:
 
 
 def allowed_ms(front: Front) -> float:
-    """What a point may have taken to be tried: the budget, less by how much slower the machine has since been found."""
-    measured = {one.name: one.p90_ms for one in front.points}
-    beyond = [one for one in front.attempts if one.p90_ms is not None and one.p90_ms > front.budget_ms]
-    slower = max((one.p90_ms / measured[one.design] for one in beyond if one.p90_ms is not None), default=1.0)
-    return front.budget_ms / max(1.0, slower)
+    """What a point may have taken to be tried: the budget, less by how much slower the machine has since been found.
+
+    That is told by engines of the same library and precision as the point, which were timed again until they kept the
+    budget or had been disturbed each time.
+    """
+    points = {one.name: one for one in front.points}
+    slower = [
+        one.p90_ms / points[one.design].p90_ms
+        for one in front.attempts
+        if one.p90_ms is not None and one.p90_ms > front.budget_ms and one.built == points[one.design].kind
+    ]
+    return front.budget_ms / max([1.0, *slower])
 
 
 def explain(front: Front, pick: FrontPoint) -> str:

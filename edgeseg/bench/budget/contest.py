@@ -1,19 +1,24 @@
-"""All designs, the cheapest first: built, dropped where far too slow, timed in turns, and scored."""
+"""All designs, the cheapest first: built, dropped where far too slow, timed in turns, and scored.
+
+A few are open and take turns at once. One more, the anchor, takes its turns in all of these races; by what it took in
+each of them times are scaled, so that a machine whose speed drifts does not order engines timed minutes apart.
+"""
 
 from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import msgspec
 
 from edgeseg import __version__
+from edgeseg.bench.budget.anchor import Anchor
 from edgeseg.bench.budget.choice import ranked
 from edgeseg.bench.budget.libraries import choose_libraries
-from edgeseg.bench.budget.race import race, scout, times_ms
+from edgeseg.bench.budget.race import scout, times_ms
 from edgeseg.bench.budget.report import Budget, Design, Front, FrontPoint, NotMeasured
 from edgeseg.bench.budget.space import check_cards, designs, not_near, not_worth
 from edgeseg.bench.budget.workshop import Workshop
@@ -69,7 +74,9 @@ class Contest:
     on_front: Callable[[Front], object]
     watch: Watch = field(default_factory=Watch)
     throttled: Mapping[str, int] = field(default_factory=throttle_counts)
-    _points: list[FrontPoint] = field(default_factory=list)
+    _anchor: Anchor = field(default_factory=Anchor)
+    #: What was timed, as it was, and in which race.
+    _timed: list[tuple[FrontPoint, int]] = field(default_factory=list)
     _left: list[NotMeasured] = field(default_factory=list)
 
     def measure(self) -> Front:
@@ -81,10 +88,10 @@ class Contest:
         usual = self.workshop.recipe.upsample
         todo = designs(self.yardstick.networks, self.libraries, self.budget, self.workshop.recipe)
         first = [one for one in todo if one.upsample == usual]
-        with self.watch:
+        with self.watch, self._anchored(todo):
             self._measure_each(first, 0, len(todo))
             self._measure_each([one for one in todo if one.upsample != usual], len(first), len(todo))
-            if not self._points:
+            if not self._timed:
                 self._measure_fastest()
         return self.front(complete=True)
 
@@ -94,8 +101,9 @@ class Contest:
         return msgspec.structs.replace(
             self.head,
             points=ranked(self._points, self.budget.ms),
+            anchor=self._anchor.name,
             not_measured=tuple(self._left),
-            warnings=(*self.head.warnings, *doubtful),
+            warnings=(*self.head.warnings, *self._anchor.warnings(), *doubtful),
             complete=complete,
         )
 
@@ -103,11 +111,30 @@ class Contest:
         """Measure a few designs far beyond the budget, the cheapest first, until one is so accurate."""
         plain = [one for one in self._left if one.upsample == self.workshop.recipe.upsample]
         known = [one for one in plain if (self.yardstick.shipped(one) or 1.0) >= least]
-        for number, one in enumerate(sorted(known, key=lambda one: (one.macs, one.precision != "int8"))[:BEYOND]):
-            self.on_progress(1.0, f"look beyond the budget, {number + 1}: {one.name}")
-            found = self._measure_alone(one)
-            if found is not None and found.accuracy >= least:
-                return
+        with self._anchored(filter(None, [self._anchor.design])):
+            for number, one in enumerate(sorted(known, key=lambda one: (one.macs, one.precision != "int8"))[:BEYOND]):
+                self.on_progress(1.0, f"look beyond the budget, {number + 1}: {one.name}")
+                found = self._measure_alone(one)
+                if found is not None and found.accuracy >= least:
+                    return
+
+    @property
+    def _points(self) -> list[FrontPoint]:
+        """What was timed, as if the machine had always been as fast as it usually was."""
+        return [_as_usual(point, self._anchor.slowness(race)) for point, race in self._timed]
+
+    @contextmanager
+    def _anchored(self, todo: Iterable[Design]) -> Iterator[None]:
+        """Inside, the first of these designs that can be run takes its turns in each race."""
+        with ExitStack() as stack:
+            for design in todo:
+                with suppress(*REFUSED):
+                    lane = stack.enter_context(self._opened(design))
+                    scout(lane, self.yardstick.timed)
+                    self._anchor.design, self._anchor.lane = design, lane
+                    stack.callback(setattr, self._anchor, "lane", None)
+                    break
+            yield
 
     def _measure_each(self, todo: Sequence[Design], before: int, of: int) -> None:
         """Measure designs, a few at a time; `before` were seen already, `of` all."""
@@ -158,8 +185,10 @@ class Contest:
     def _measure(self, group: Mapping[Design, Lane], share: float) -> None:
         """Time engines in turns, and score them."""
         note = "time one engine" if len(group) == 1 else f"time {len(group)} engines in turns"
-        race(list(group.values()), self.yardstick.timed, on_round=lambda _: self.on_progress(share, note))
-        first = not self._points
+        number = self._anchor.race(
+            list(group.values()), self.yardstick.timed, on_round=lambda _: self.on_progress(share, note)
+        )
+        first = not self._timed
         matrices = []
         for design, lane in group.items():
             if lane.failed:
@@ -167,7 +196,7 @@ class Contest:
                 continue
             self.on_progress(share, f"score {design.name}")
             matrices.append(self.yardstick.score(lane.session))
-            self._points.append(self._point(design, lane, self.yardstick.accuracy(matrices[-1], design)))
+            self._timed.append((self._point(design, lane, self.yardstick.accuracy(matrices[-1], design)), number))
         if first and matrices and self.yardstick.facts.kind == "labels":
             labels_fit(max(matrices, key=lambda one: one.miou()), self.yardstick.networks[0].card.classes)
         self.on_front(self.front())
@@ -199,7 +228,7 @@ class Contest:
     def _measure_alone(self, left: NotMeasured) -> FrontPoint | None:
         """Time and score one that was left out; None where it can't be."""
         design = _plain(left)
-        before = len(self._points)
+        before = len(self._timed)
         with ExitStack() as stack:
             try:
                 lane = stack.enter_context(self._opened(design))
@@ -207,7 +236,14 @@ class Contest:
                 return None
             self._left.remove(left)
             self._measure({design: lane}, 1.0)
-        return self._points[-1] if len(self._points) > before else None
+        return self._points[-1] if len(self._timed) > before else None
+
+
+def _as_usual(point: FrontPoint, slowness: float) -> FrontPoint:
+    """A point with the times of a machine that is as fast as usual."""
+    return msgspec.structs.replace(
+        point, p50_ms=point.p50_ms / slowness, p90_ms=point.p90_ms / slowness, slowness=slowness
+    )
 
 
 def _plain(design: Design) -> Design:

@@ -68,13 +68,19 @@ class Design(msgspec.Struct, frozen=True, kw_only=True):
         """What sets it apart, for people."""
         return f"{self.model} {self.size_hw[0]}x{self.size_hw[1]} {self.upsample} {self.precision}"
 
+    @property
+    def kind(self) -> str:
+        """By what it is run, as `Attempt.built` tells it."""
+        return f"{self.backend} {self.precision} {self.dialect}"
+
 
 class FrontPoint(Design, frozen=True, kw_only=True):
     """One engine that was measured.
 
     Attributes:
         samples: Frames that it was timed on.
-        p50_ms, p90_ms: Percentiles of the time from a camera's frame to its class map.
+        p50_ms, p90_ms: Percentiles of the time from a camera's frame to its class map, divided by `slowness`.
+        slowness: How many times as long as usual the front's anchor took in the same turns.
         accuracy: See `Front.accuracy`; 0 to 1.
         shipped_miou: What the card tells of this size, tail and precision; None where it tells nothing.
         on_front: No other is both as fast and more accurate, or as accurate and faster.
@@ -85,6 +91,7 @@ class FrontPoint(Design, frozen=True, kw_only=True):
     samples: int
     p50_ms: float
     p90_ms: float
+    slowness: float = 1.0
     accuracy: float
     shipped_miou: float | None = None
     on_front: bool = False
@@ -116,12 +123,14 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
         frames: That it was measured on.
         source: What these are, or where they come from.
         reference: Network that is agreed with, in float32.
+        reference_hw: Height and width of its input; None where there is none.
     """
 
     kind: AccuracyKind
     frames: int
     source: str = ""
     reference: str = ""
+    reference_hw: tuple[int, int] | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +138,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         p90_ms: Of what was built; None where nothing was.
-        built: What that is: a library and a precision, since a build keeps float where INT8 does not pay.
+        built: What that is: a library, a precision and a dialect.
         failure: Why the next was tried.
     """
 
@@ -148,6 +157,9 @@ class Front(msgspec.Struct, frozen=True, kw_only=True):
         versions: Of edgeseg and the engine libraries.
         frame_hw: Height and width of the camera's frames.
         points: The fastest first.
+        anchor: Engine that took turns with all others, a few of which were timed at once. What it took in each of these
+            races tells how fast the machine was then: as if that had always been the same, times are scaled to the
+            median of its own.
         why: Why that engine was picked, or none; a sentence or two.
         engine: What was kept; empty where nothing was, yet.
         complete: Everything was measured; it was not interrupted.
@@ -163,6 +175,7 @@ class Front(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: Accuracy
     libraries: tuple[LibraryRow, ...] = ()
     points: tuple[FrontPoint, ...] = ()
+    anchor: str = ""
     not_measured: tuple[NotMeasured, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -34,6 +34,9 @@ FRONT, PICTURE = "front.json", "front.svg"
 ATTEMPTS = 4
 #: Share of the whole that measuring the front is taken for.
 MEASURED = 0.75
+#: Times that an engine is timed by itself at most until it keeps the budget, and seconds between them: what disturbed
+#: it once may have ended by then.
+CONFIRMATIONS, PAUSE_S = 3, 3.0
 
 
 def build_within(
@@ -42,8 +45,8 @@ def build_within(
     """Build the most accurate engine whose 90th percentile from frame to class map keeps the budget on this machine.
 
     Engines of all designs are built without a gate and timed in turns; those far beyond the budget are dropped after
-    a few frames, and what computes more is not built. The most accurate is then built as `build_engine` does, and
-    timed again; where that fails, the next one is.
+    a few frames, and what computes more is not built. The most accurate is then built as `build_engine` does, for the
+    library that it was timed in, and timed again; where that fails, the next one is.
 
     Args:
         budget: What to keep, and what is fixed.
@@ -63,7 +66,7 @@ def build_within(
         contest = open_contest(budget, workshop, lambda share, note: on_progress(MEASURED * share, note), ledger.write)
         try:
             ledger.write(contest.measure())
-            return _Finals(contest, store, folder, ledger, on_progress).run()
+            return _Finals(contest, store, folder, ledger, on_progress, out).run()
         except GateFailed as error:
             error.report = {"front": msgspec.to_builtins(ledger.close(error.message))}
             raise
@@ -118,18 +121,19 @@ class _Finals:
     folder: Path
     ledger: _Ledger
     on_progress: OnProgress
+    out: Path | None
 
     def run(self) -> BudgetBuild:
         budget, front = self.contest.budget, self.contest.front(complete=True)
         recipe = self.contest.workshop.recipe
         if not any(one.keeps for one in front.points):
-            raise too_slow(front, recipe)
+            raise too_slow(front, recipe, self.out)
         if most_accurate(front.points, budget.ms, budget.min_miou) is None:
             if _cheapest(front) is None:
                 self.contest.find_beyond(budget.min_miou or 0.0)
                 front = self.contest.front(complete=True)
                 self.ledger.write(front)
-            raise too_inaccurate(front, recipe, _cheapest(front))
+            raise too_inaccurate(front, recipe, _cheapest(front), self.out)
         tried: list[Attempt] = []
         while len(tried) < ATTEMPTS:
             allowed = allowed_ms(front)
@@ -142,10 +146,13 @@ class _Finals:
             self.ledger.write(front)
             if report is not None and not attempt.failure:
                 return self._keep(report, front, pick)
-        raise none_holds(front, recipe)
+        raise none_holds(front, recipe, self.out)
 
     def _attempt(self, pick: FrontPoint, number: int) -> tuple[Attempt, BuildReport | None]:
-        """Build a point with its gate, and time it once more."""
+        """Build a point with its gate, and time it once more.
+
+        It is built for the library that it was measured in, and no float engine takes its place: all were measured.
+        """
         start = MEASURED + (1 - MEASURED) * number / ATTEMPTS
 
         def tell(share: float, note: str) -> None:
@@ -157,6 +164,8 @@ class _Finals:
             imgsz=pick.size_hw,
             upsample=pick.upsample,
             precision=pick.precision,
+            backend=pick.backend,
+            even_if_slower=True,
         )
         out = self.folder / f"pick-{number}"
         try:
@@ -169,11 +178,12 @@ class _Finals:
         return Attempt(design=pick.name, p90_ms=p90, built=built, failure=self._failure(report, p90)), report
 
     def _p90_ms(self, report: BuildReport) -> float | None:
-        """Of an engine by itself; where that is beyond the budget, the better of two runs; None where it failed."""
+        """Of an engine by itself; where that is beyond the budget, the best of a few runs; None where it failed."""
         engine = find_engine(report.engine)
-        found = []
+        found: list[float] = []
         with load_session(engine) as session:
-            for _ in range(2):
+            for _ in range(CONFIRMATIONS):
+                time.sleep(PAUSE_S if found else 0.0)
                 lane = Lane(report.engine, engine, session)
                 race([lane], self.contest.yardstick.timed, rounds=CONFIRMED)
                 if lane.failed:

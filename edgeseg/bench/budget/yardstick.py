@@ -135,7 +135,7 @@ def open_yardstick(
         return Yardstick(_as_shipped(networks), None, timed, networks, recipe, warnings)
     best = max(networks, key=lambda one: (_release_miou(one), one.macs))
     source = limited.frames or recipe.calib
-    told = Accuracy(kind="agreement", frames=len(frames), source=source, reference=best.model)
+    told = Accuracy(kind="agreement", frames=len(frames), source=source, reference=best.model, reference_hw=best.own_hw)
     answered = _Answered(frames, tuple(_answers(workshop, best, floats, frames)))
     return Yardstick(told, answered, timed, networks, recipe, warnings)
 
@@ -183,7 +183,7 @@ def _release_miou(network: Network) -> float:
 
 
 def _answers(workshop: Workshop, network: Network, floats: Candidate, frames: GateFrames) -> Iterator[UInt8]:
-    """What a network answers in float32 to each frame, at the frame's size."""
+    """What a network answers in float32 at its own size, or that of the recipe, to each frame, at the frame's size."""
     with floats.backend.load(workshop.build(network.model, network.own_hw, "full", floats).engine) as session:
         path = FramePath(session)
         for frame in frames.frames():
