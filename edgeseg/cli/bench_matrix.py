@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from edgeseg.card import Precision
+from edgeseg.children import end_with_stdin
 from edgeseg.cli.options import sizes, thread_counts, words
 from edgeseg.errors import UsageError, nearest
 from edgeseg.files import sha256_file
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from edgeseg.bench import Settings
     from edgeseg.bench.matrix import Plan
 
-__all__ = ["NAMES", "matrix_options", "matrix_plan"]
+__all__ = ["NAMES", "main", "matrix_options", "matrix_plan"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 ROUNDS = 3
@@ -95,3 +96,11 @@ def _spelled(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join("x".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
     return str(value)
+
+
+def main() -> None:
+    """One round: `edgeseg` with these words, in a process that ends with the one that measures the matrix."""
+    from edgeseg.cli import main as edgeseg
+
+    end_with_stdin()
+    raise SystemExit(edgeseg())

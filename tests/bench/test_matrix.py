@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,12 +20,16 @@ pytest.importorskip("cv2")
 pytest.importorskip("onnx_ir")
 pytest.importorskip("psutil")
 
-from edgeseg.bench import Settings, read_record, run_benchmark
+import psutil
+
+from edgeseg.bench import Record, Settings, read_record, run_benchmark, write_record
 from edgeseg.bench.matrix.merge import Rounds, merge
 from edgeseg.bench.matrix.plan import cells
+from edgeseg.bench.matrix.rounds import fault
 from edgeseg.bench.page import html
 from edgeseg.card import Preprocess
 from edgeseg.cli import main
+from edgeseg.device import describe_device
 from edgeseg.graph.io import save_graph
 from tests.engines import runnable, tiny_engine, tiny_model
 
@@ -89,6 +95,57 @@ def test_a_disturbed_round_is_named(rounds: dict[str, Rounds]) -> None:
     assert "second, round 2: Others kept 1.0 cores busy." in merged.environment.flags
 
 
+def cut(name: str) -> Callable[[Record, Path], None]:
+    def change(record: Record, folder: Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:100])
+
+    return change
+
+
+def said(**fields: Any) -> Callable[[Record, Path], None]:
+    def change(record: Record, folder: Path) -> None:
+        tied = read_record(folder / "bench.json")
+        (folder / "bench.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(tied, **fields)))
+
+    return change
+
+
+def on(**fields: Any) -> Callable[[Record, Path], None]:
+    def change(record: Record, folder: Path) -> None:
+        device = msgspec.structs.replace(record.environment.device, **fields)
+        said(environment=msgspec.structs.replace(record.environment, device=device))(record, folder)
+
+    return change
+
+
+def failed(record: Record, folder: Path) -> None:
+    said(engines=(msgspec.structs.replace(record.engines[0], failed="The accelerator is gone."),))(record, folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param(lambda *_: None, "", id="as it was measured"),
+        pytest.param(cut("bench.json"), "is no record", id="its record is cut off"),
+        pytest.param(cut("bench.samples.npz"), "not the one that was written", id="its samples are cut off"),
+        pytest.param(said(samples_sha256="0" * 64), "not the one that was written", id="it has another's samples"),
+        pytest.param(said(complete=False), "stopped before its time", id="it was stopped"),
+        pytest.param(failed, "The accelerator is gone.", id="its engine failed"),
+        pytest.param(on(cpu="Z80"), "another machine: processor Z80 instead of", id="another processor"),
+        pytest.param(on(cores=99), "another machine: cores 99 instead of", id="fewer cores"),
+        pytest.param(on(power_mode="MAXN"), "another machine: power mode MAXN", id="another power mode"),
+    ],
+)
+def test_a_round_counts_where_it_is_whole_and_of_this_machine(
+    change: Callable[[Record, Path], None], reason: str, rounds: dict[str, Rounds], tmp_path: Path
+) -> None:
+    record, samples = rounds["first"][0]
+    path = write_record(record, samples, tmp_path)
+    change(record, tmp_path)
+    found = fault(path, describe_device())
+    assert reason in found if reason else found == ""
+
+
 @pytest.fixture
 def network(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.onnx"
@@ -114,12 +171,14 @@ def test_what_is_measured_is_not_measured_again_and_what_cannot_be_is_named(
     assert "no ranges lie beside it" in reason and "was left out" in capsys.readouterr().err
     before = {path: path.stat().st_mtime_ns for path in (out / "rounds").rglob("bench.json")}
     assert len(before) == 2
-    redone = next(iter(before))
-    shutil.rmtree(redone.parent)
+    cut = next(iter(before))
+    cut.write_bytes(cut.read_bytes()[:100])
     assert matrix(network, out, "--precisions", "fp32,int8", "--threads", "1") == 0
+    assert f"Round {cut.parent.name} of {one.name} is measured again" in capsys.readouterr().err
     after = {path: path.stat().st_mtime_ns for path in (out / "rounds").rglob("bench.json")}
-    assert [path for path in before if after[path] != before[path]] == [redone]
-    capsys.readouterr()
+    assert [path for path in before if after[path] != before[path]] == [cut]
+    (one,) = read_record(out / "bench.json").engines
+    assert one.latency is not None and one.latency.samples == 20
     assert matrix(network, out, "--precisions", "fp32", "--threads", "2") == 2
     told = capsys.readouterr().err
     assert "Another matrix was begun" in told and "--threads 1" in told
@@ -143,6 +202,44 @@ def test_ctrl_c_keeps_the_rounds_that_are_done_and_the_same_command_goes_on(netw
     assert subprocess.run(command, capture_output=True).returncode == 0
     record = read_record(out / "bench.json")
     assert record.complete and record.engines[0].latency is not None and record.engines[0].latency.samples == 20
+
+
+def round_under_way(matrix: subprocess.Popen[bytes]) -> psutil.Process:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for child in psutil.Process(matrix.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "--no-roofline" in child.cmdline():
+                    return child
+        time.sleep(0.02)
+    raise AssertionError("no round began")
+
+
+def end_of(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.02)
+
+
+def test_a_matrix_that_is_killed_leaves_nobody_measuring_and_two_never_measure_in_one_folder(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runnable("onnxruntime")
+    out = tmp_path / "matrix"
+    words = ["bench", "--matrix", str(network), "--backends", "onnxruntime", "--precisions", "fp32", *OPTIONS]
+    words += ["--duration", "8s", "-o", str(out)]
+    first = subprocess.Popen([sys.executable, "-m", "edgeseg", *words], stderr=subprocess.DEVNULL)
+    try:
+        measuring = round_under_way(first)
+        assert main(words) == 2
+        assert "Another process measures a matrix" in capsys.readouterr().err
+    finally:
+        first.kill()
+        first.wait()
+    end_of(measuring)
+    assert not list(out.rglob("bench.json")), "the round that was under way came to no end"
+    assert main([*words, "--rounds", "3"]) == 2
+    assert "Another matrix was begun" in capsys.readouterr().err, "the folder is free again"
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 
 import msgspec
 
 from edgeseg.backends.tensorrt.construct import construct
 from edgeseg.backends.tensorrt.request import Failure, Message, Request
+from edgeseg.children import end_with_stdin
 from edgeseg.errors import MissingDependency, UsageError
 
 __all__ = ["main"]
@@ -25,7 +25,7 @@ def main() -> None:
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=Request)
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    end_with_stdin()
 
     def tell(message: Message) -> None:
         messages.write(msgspec.json.encode(message) + b"\n")
@@ -38,9 +38,3 @@ def main() -> None:
         tell(Failure("options", error.message, error.hint))
     except OSError as error:
         tell(Failure("files", f"{error.strerror or error}", "Free some space, or build into another folder: -o DIR"))
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 1024):  # Not by sys.stdin, whose lock Python wants when it ends.
-        pass
-    os._exit(1)

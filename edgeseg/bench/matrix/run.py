@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy.typing as npt
+from filelock import FileLock, Timeout
 
 from edgeseg.backends import open_backend
 from edgeseg.bench.budget.workshop import Workshop
 from edgeseg.bench.collection import read_with_samples
+from edgeseg.bench.kept import Samples
 from edgeseg.bench.matrix.merge import Rounds, merge
 from edgeseg.bench.matrix.plan import Cell, Plan, keep_plan
-from edgeseg.bench.record import Record, Settings, read_record
-from edgeseg.bench.runner import options_of
+from edgeseg.bench.matrix.rounds import fault, measure_round
+from edgeseg.bench.record import Record, Settings
 from edgeseg.build.candidates import Candidate
 from edgeseg.build.identity import sign
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import card_path, write_card
+from edgeseg.device import describe_device
 from edgeseg.errors import EdgesegError, MissingDependency, UsageError
 from edgeseg.files import write_bytes
 
 __all__ = ["run_matrix"]
+
+logger = logging.getLogger(__name__)
 
 #: Seconds that a build, and opening an engine, are likely to take, for the time left to be told.
 BUILD_S, OPEN_S = 15.0, 6.0
@@ -38,8 +42,8 @@ def run_matrix(
 ) -> tuple[Record, dict[str, npt.NDArray[Any]]]:
     """Build each engine of a plan, measure all in rounds, each time in a process of its own, and put it together.
 
-    What lies in the folder of an earlier run of the same plan is taken as it is. Ctrl-C ends it; the record is of the
-    rounds that are done, and the same call goes on from there.
+    Rounds that an earlier run of the same plan left in the folder are not measured again, where they are whole and of
+    this machine. Ctrl-C ends it; the record is of the rounds that are done, and the same call goes on from there.
 
     Args:
         plan: Which engines, and how.
@@ -47,20 +51,22 @@ def run_matrix(
         on_progress: Told the share done, 0 to 1, and what is under way.
 
     Raises:
-        UsageError: Another plan was begun in the folder, or no engine can be measured.
+        UsageError: Another plan was begun in the folder, or another process measures there, or no engine can be
+            measured.
         KeyboardInterrupt: Before any round was done.
     """
-    keep_plan(plan, folder)
-    work = _Work(plan, folder, on_progress)
-    complete = True
-    try:
-        work.build()
-        work.measure()
-    except KeyboardInterrupt:
-        complete = False
-        if not work.rounds():
-            raise
-    rounds = work.rounds()
+    with _alone(folder):
+        keep_plan(plan, folder)
+        work = _Work(plan, folder, on_progress)
+        complete = True
+        try:
+            work.build()
+            work.measure()
+        except KeyboardInterrupt:
+            complete = False
+            if not work.rounds():
+                raise
+        rounds = work.rounds()
     if not rounds:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in work.left_out.items())
         raise UsageError(f"None of the {len(plan.cells)} engines can be measured here. {reasons}")
@@ -68,6 +74,27 @@ def run_matrix(
     record, samples = merge(rounds, never, plan.command, complete=complete)
     engines = tuple(msgspec.structs.replace(one, failed=work.left_out.get(one.name, "")) for one in record.engines)
     return msgspec.structs.replace(record, settings=plan.settings, engines=engines), samples
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep others from measuring in a folder; that is gone with this process, however it ends.
+
+    Raises:
+        UsageError: Another process measures there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"Another process measures a matrix in {folder}.", hint="Wait for it, or begin in another folder: -o DIR"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class _Work:
@@ -86,8 +113,10 @@ class _Work:
         self._engines.mkdir(exist_ok=True)
         recipe = BuildRecipe(upsample=self._settings.upsample, calib=self._settings.frames)
         self._workshop = Workshop(recipe, self._engines)
+        self._device = describe_device()
+        self._done = {place for place in self._places() if self._is_done(*place)}
         unbuilt = sum(self._engine(cell) is None for cell in plan.cells)
-        left = sum(not self._round(cell, number).is_file() for cell in plan.cells for number in self._numbers())
+        left = len(self._places()) - len(self._done)
         self._left_s = max(1.0, unbuilt * BUILD_S + left * self._measure_s)
         self.left_out: dict[str, str] = {}
 
@@ -106,26 +135,25 @@ class _Work:
 
     def measure(self) -> None:
         """Each engine once a round, so that what drifts on the machine hits all alike."""
-        for number in self._numbers():
-            for cell in self._plan.cells:
-                if self._round(cell, number).is_file():
-                    continue
-                self._tell(f"round {number} of {self._plan.rounds}: {cell.name}")
-                if cell.name not in self.left_out:
-                    self._measure(cell, number)
-                self._done_s += self._measure_s
-
-    def _numbers(self) -> range:
-        """Of the rounds."""
-        return range(1, self._plan.rounds + 1)
+        for cell, number in self._places():
+            if (cell, number) in self._done:
+                continue
+            self._tell(f"round {number} of {self._plan.rounds}: {cell.name}")
+            if cell.name not in self.left_out:
+                self._measure(cell, number)
+            self._done_s += self._measure_s
 
     def rounds(self) -> dict[str, Rounds]:
         """What is done, by the engine's name."""
-        found = {
-            cell.name: [self._round(cell, number) for number in self._numbers() if self._round(cell, number).is_file()]
-            for cell in self._plan.cells
-        }
-        return {name: [read_with_samples(path) for path in paths] for name, paths in found.items() if paths}
+        found: dict[str, list[tuple[Record, Samples]]] = {cell.name: [] for cell in self._plan.cells}
+        for cell, number in self._places():
+            if (cell, number) in self._done:
+                found[cell.name].append(read_with_samples(self._round(cell, number)))
+        return {name: of_one for name, of_one in found.items() if of_one}
+
+    def _places(self) -> list[tuple[Cell, int]]:
+        """Which engines are to be measured in which rounds, in the order of time."""
+        return [(cell, number) for number in range(1, self._plan.rounds + 1) for cell in self._plan.cells]
 
     def _tell(self, what: str) -> None:
         self._on_progress(min(1.0, self._done_s / self._left_s), what)
@@ -155,27 +183,26 @@ class _Work:
     def _round(self, cell: Cell, number: int) -> Path:
         return self._folder / "rounds" / cell.folder / str(number) / "bench.json"
 
+    def _is_done(self, cell: Cell, number: int) -> bool:
+        """Whether a round lies there from before, which is whole and of this machine."""
+        path = self._round(cell, number)
+        reason = fault(path, self._device) if path.is_file() else ""
+        if reason:
+            logger.warning("Round %d of %s is measured again. %s", number, cell.name, reason)
+        return path.is_file() and not reason
+
     def _measure(self, cell: Cell, number: int) -> None:
-        out = self._round(cell, number).parent
-        words = ["bench", str(self._engine(cell)), "-o", str(out), "--no-roofline"]
-        threads = {"EDGESEG_THREADS": str(cell.threads)} if cell.threads is not None else {}
+        path, engine = self._round(cell, number), self._engine(cell)
+        assert engine is not None, "what can't be built is left out"
+        reason = ""
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "edgeseg", *words, *options_of(self._settings)],
-                capture_output=True,
-                text=True,
-                env={**os.environ, **threads},
-            )
-        except KeyboardInterrupt:
-            # The process has had the signal too, and kept what it had.
-            if self._round(cell, number).is_file() and not read_record(self._round(cell, number)).complete:
-                self._round(cell, number).unlink()
-            raise
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            errors = [line.partition(": ")[2] for line in lines if line.startswith("error: ")]
-            self.left_out[cell.name] = (errors or lines or [f"it ended with code {done.returncode}."])[-1]
-            self._round(cell, number).unlink(missing_ok=True)
+            reason = measure_round(engine, path.parent, self._settings, cell.threads)
+        finally:  # After Ctrl-C too: the process may have been through with it.
+            wrong = reason or fault(path, self._device)
+            if not wrong:
+                self._done.add((cell, number))
+        if wrong:
+            self.left_out[cell.name] = wrong
 
 
 def _of_one_round(plan: Plan) -> Settings:

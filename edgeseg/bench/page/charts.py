@@ -19,6 +19,8 @@ BINS = 60
 SHOWN_PERCENTILE = 99.5
 #: Points of a line at most: beyond it, each is the median of several.
 POINTS = 240
+#: A line breaks where nothing was measured for so many usual steps, and for so many seconds.
+GAP_STEPS, GAP_S = 5, 3.0
 
 
 def histogram(latencies: Mapping[int, Floats]) -> str:
@@ -58,8 +60,8 @@ def percentile_curve(latencies: Mapping[int, Floats]) -> str:
 
 
 def time_series(title: str, unit: str, series: Mapping[int, tuple[Floats, Floats]], height: int = 190) -> str:
-    """Values over the seconds of the run; of many that lie close, the median."""
-    thinned = {index: _thinned(seconds, values) for index, (seconds, values) in series.items()}
+    """Values over the seconds of the run; of many that lie close, the median. Pauses are gaps."""
+    thinned = {index: _points(seconds, values) for index, (seconds, values) in series.items()}
     told = np.concatenate([values for _, values in thinned.values()])
     told = told[~np.isnan(told)]
     ends = max(float(seconds[-1]) for seconds, _ in thinned.values())
@@ -100,9 +102,23 @@ def stage_bars(stages: Mapping[str, Mapping[str, float]], beside: Sequence[str])
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Time by stage">{inside}</svg>'
 
 
-def _thinned(seconds: Floats, values: Floats) -> tuple[Floats, Floats]:
-    if len(seconds) <= POINTS:
+def _points(seconds: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Points of a line in the order of time, few enough to be drawn, with a NaN where nothing was measured for long."""
+    order = np.argsort(seconds, kind="stable")
+    seconds, values = seconds[order], values[order]
+    steps = np.diff(seconds)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    begins = 1 + np.flatnonzero(steps > max(GAP_S, GAP_STEPS * usual))
+    pause = np.array([np.nan])
+    parts: list[tuple[Floats, Floats]] = []
+    for at, some in zip(np.split(seconds, begins), np.split(values, begins), strict=True):
+        parts += [_thinned(at, some, max(2, POINTS * len(at) // len(seconds))), (pause, pause)]
+    return np.concatenate([at for at, _ in parts[:-1]]), np.concatenate([some for _, some in parts[:-1]])
+
+
+def _thinned(seconds: Floats, values: Floats, most: int) -> tuple[Floats, Floats]:
+    if len(seconds) <= most:
         return seconds, values
-    parts = zip(np.array_split(seconds, POINTS), np.array_split(values, POINTS), strict=True)
+    parts = zip(np.array_split(seconds, most), np.array_split(values, most), strict=True)
     pairs = [(float(np.median(part)), float(np.median(some))) for part, some in parts]
     return np.array([at for at, _ in pairs]), np.array([value for _, value in pairs])
