@@ -73,3 +73,11 @@ def test_a_camera_that_is_not_there_is_no_fault_of_the_engine(
     told = capsys.readouterr().err
     assert said in told and "failed" not in told
     assert not (tmp_path / "out" / "bench.json").exists()
+
+
+def test_what_is_stopped_within_a_turn_keeps_its_frames(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(WATCHED, duration_s=30.0)
+    asked = iter([False] * 20)
+    record = run_benchmark({"fake": tiny_engine(tmp_path, "fake")}, settings, stopped=lambda: next(asked, True)).record
+    (one,) = record.engines
+    assert not record.complete and not one.failed and one.latency is not None and one.seconds < 5

@@ -50,11 +50,13 @@ def measure(turns: Turns) -> None:
 
             def is_over() -> bool:
                 seconds, frames = lane.seconds + _seconds(answers, begin_s), lane.frames + len(answers)
-                return time.monotonic() - begin_s >= TURN_S or share(seconds, frames) >= 1
+                return turns.stopped() or time.monotonic() - begin_s >= TURN_S or share(seconds, frames) >= 1
 
             callbacks = Callbacks(on_frame=lambda segmented: answers.append(_answer(segmented)))
             report = run_stream(lane.session, source, callbacks=callbacks, stop=is_over)
         if not answers:
+            if turns.stopped():
+                return
             raise SourceLost(f"'{source.name}' gave no frame in {TURN_S:g} s.")
         # Only now, so that a turn that is broken off counts neither frames nor time.
         for answer in answers:
