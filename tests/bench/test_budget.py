@@ -288,6 +288,33 @@ def test_engines_are_compared_though_the_machine_was_slower_for_some(edgeseg: An
     assert any("speed moved by 100%" in one and front.anchor in one for one in front.warnings)
 
 
+def test_a_machine_that_is_slower_for_a_while_drops_no_engine(
+    edgeseg: Any, zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = [False]
+    scout, race, run = contest.scout, anchor.race, FramePath.run
+
+    def slower_from_now_on(*words: Any) -> list[float]:
+        slow[0] = True
+        return scout(*words)
+
+    def as_fast_again(*words: Any, **named: Any) -> None:
+        slow[0] = False
+        race(*words, **named)
+
+    def timed(self: FramePath, *frame: Any) -> dict[str, int]:
+        run(self, *frame)
+        return {LATENCY: 10**9 if slow[0] else 10**7}
+
+    monkeypatch.setattr(contest, "scout", slower_from_now_on)
+    monkeypatch.setattr(anchor, "race", as_fast_again)
+    monkeypatch.setattr(FramePath, "run", timed)
+    words = ("--fps", 50, "--fp32", "--upsample", "half", "--data", zoo / "data", "-o", tmp_path)
+    code, report, err = edgeseg("first", *words)
+    assert code == 0, err
+    assert len(report["front"]["points"]) > 2 and not report["front"]["not_measured"]
+
+
 ONE = Budget(fps=5, fixed=frozenset({"model", "precision", "imgsz", "upsample"}))
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.bench.budget.race import race, times_ms
+from edgeseg.bench.budget.race import race, scout, times_ms
 from edgeseg.bench.budget.report import Design
 from edgeseg.bench.lane import Lane
 
 __all__ = ["Anchor"]
 
+UInt8 = npt.NDArray[np.uint8]
 #: Share of an anchor's frames, the slowest, that do not tell how fast the machine is.
 SLOWEST = 0.1
 #: Shares by which a machine's speed may move before it is told.
@@ -23,16 +24,18 @@ MOVED = 0.1
 
 @dataclass
 class Anchor:
-    """Tells how fast the machine is in each race.
+    """Tells how fast the machine is in each race, and now.
 
     Attributes:
         design: What it is; None before one was opened.
-        lane: The engine; None where it is not open, and then races are not compared.
+        lane: The engine; None where it is not open, and then nothing is compared.
+        opened_ms: The mean of a few frames when it was opened.
         took_ms: The mean of its frames in each race without the slowest tenth; None where it took no part, or failed.
     """
 
     design: Design | None = None
     lane: Lane | None = None
+    opened_ms: float = 0.0
     took_ms: list[float | None] = field(default_factory=list)
 
     @property
@@ -40,9 +43,24 @@ class Anchor:
         """Of the design; empty where there is none."""
         return self.design.name if self.design is not None else ""
 
-    def race(
-        self, lanes: Sequence[Lane], frames: Sequence[npt.NDArray[np.uint8]], on_round: Callable[[float], None]
-    ) -> int:
+    def open(self, design: Design, lane: Lane, frames: Sequence[UInt8]) -> None:
+        """Take an engine, unless it fails."""
+        self.opened_ms = statistics.fmean(scout(lane, frames))
+        self.design, self.lane = design, lane
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.lane = None
+
+    def slower_now(self, frames: Sequence[UInt8]) -> float:
+        """How many times as long as when it was opened a few frames take now; 1 at least."""
+        slower = 1.0
+        if self.lane is not None:
+            with self.lane.turn():
+                slower = max(slower, statistics.fmean(scout(self.lane, frames)) / self.opened_ms)
+        return slower
+
+    def race(self, lanes: Sequence[Lane], frames: Sequence[UInt8], on_round: Callable[[float], None]) -> int:
         """Race engines, and this one with them.
 
         Returns:
