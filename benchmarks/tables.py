@@ -163,6 +163,53 @@ def recovery(folder: Path) -> Iterator[list[str]]:
         ]
 
 
+def peers(folder: Path) -> Iterator[list[str]]:
+    """A row for each other system, from `python -m benchmarks.peers`."""
+    told = read(folder / "peers.json")
+    own = next(entry for entry in told["entries"] if entry["name"] == told["reference"])
+    yield ["system", "FPS", "edgeseg's FPS to it", "mIoU"]
+    yield ["---", *3 * ["---:"]]
+    yield [f"**{own['title']}**", f"{own['fps']:.1f}", "", points(own["miou"])]
+    for entry in told["entries"]:
+        if entry["ratio"] is not None and not entry["name"].startswith("edgeseg/"):
+            yield [entry["title"], f"{entry['fps']:.1f}", f"{entry['ratio']['median']:.2f}", points(entry["miou"])]
+
+
+def memory(folder: Path) -> Iterator[list[str]]:
+    """A row for each stream, from benchmarks/memory.py."""
+    told = read(folder / "memory.json")
+    yield ["`edgeseg run`", "peak, MB", "bare session, MB", "above it, MB"]
+    yield ["---", *3 * ["---:"]]
+    for name, run_mb in told["run_mb"].items():
+        yield [name, f"{run_mb:.0f}", f"{told['bare_mb']:.0f}", f"{told['above_mb'][name]:.0f}"]
+
+
+def regression(folder: Path) -> Iterator[list[str]]:
+    """What `edgeseg report --diff` said of an engine and itself, and of one that was made slower."""
+    told = read(folder / "regression.json")
+    slowed = f"slower by {told['slowdown']:.0%}"
+    turns = {name: [one for one in told["in_turns"] if (one["new"] == "slowed") is slow] for name, slow in TURNS}
+    yield ["compared", "how", "comparisons", "no difference", "slower", "faster", "undecided", "ratios that decided"]
+    yield ["---", "---", *6 * ["---:"]]
+    for what, how, found in (
+        ("itself", "in turns", turns["itself"]),
+        (slowed, "in turns", turns["slowed"]),
+        ("itself", "two records", told["repeats"]),
+        (slowed, "two records", told["planted"]),
+    ):
+        verdicts = [one["verdict"] for one in found]
+        ratios = [one["ratio"] for one in found if one["verdict"] != "undecided"]
+        yield [
+            what,
+            how,
+            str(len(found)),
+            *(str(verdicts.count(verdict)) for verdict in ("no difference", "slower", "faster", "undecided")),
+            f"{min(ratios):.3f} to {max(ratios):.3f}" if ratios else "",
+        ]
+
+
+#: Which of the engines that took turns was made slower.
+TURNS = (("itself", False), ("slowed", True))
 TABLES: dict[str, Callable[[Path], Iterator[list[str]]]] = {
     "models": models,
     "backends": backends,
@@ -173,6 +220,9 @@ TABLES: dict[str, Callable[[Path], Iterator[list[str]]]] = {
     "unknown": unknown,
     "stream": stream,
     "recovery": recovery,
+    "peers": peers,
+    "memory": memory,
+    "regression": regression,
 }
 
 
