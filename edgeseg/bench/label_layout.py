@@ -167,11 +167,12 @@ def _is_led_to(
     line = leader(point, box)
     if line is None:
         return True
-    if any(crosses(line, other) for other in others):
-        return False
-    # Lines may end at the point itself: where it leaves the point's mark, what leads from it must be off them.
+    # Lines may end at the point, and other points lie over it: what leads from it is looked at outside of its mark.
     share = min(1.0, (radius + GAP) / math.dist(point, (line.x2, line.y2)))
     begin = line.x1 + share * (line.x2 - line.x1), line.y1 + share * (line.y2 - line.y1)
+    own = Line(*begin, line.x2, line.y2)
+    if any(crosses(own, other) for other in others):
+        return False
     if any(distance(Line(*begin, *begin), other) <= GAP for other in along):
         return False
-    return all(distance(Line(*begin, line.x2, line.y2), other) > GAP for other in across)
+    return all(distance(own, other) > GAP for other in across)

@@ -61,6 +61,13 @@ def test_what_leads_to_a_label_keeps_off_lines_where_there_is_room() -> None:
     assert moved is not None and distance(moved, short) > 0 == distance(line, short)
 
 
+def test_the_labels_of_points_that_lie_over_one_another_keep_off_lines_too() -> None:
+    pair = [(168.0, 420.0), (170.0, 415.0)]
+    lines = [Line(168, 420, 168, 671), Line(170, 415, 240, 415), Line(240, 415, 240, 326)]
+    boxes = place_labels(pair, [(105, 15)] * 2, Box(56, 150, 976, 710), lines)
+    assert all(box is not None and not any(crosses(line, box) for line in lines) for box in boxes)
+
+
 def test_what_leads_to_a_label_may_cross_a_line_and_never_runs_along_it() -> None:
     around = [Line(60, 160, 140, 160), Line(60, 240, 140, 240), Line(60, 160, 60, 240), Line(140, 160, 140, 240)]
     along = Line(100, 200, 145, 200)
