@@ -23,6 +23,9 @@ BLOCK_S = 2.0
 #: Blocks that each side needs.
 BLOCKS = 5
 CONFIDENCE, RESAMPLES = 0.99, 2000
+#: Shares below which changes are noise: of engines in turns, and of two records, since no kernel tells all that a
+#: machine does to an engine at another hour.
+TURNS_BAND, RECORDS_BAND = 0.03, 0.1
 #: Of two records, blocks in which others kept more cores busy are left out: they slow an engine down by another factor
 #: than a kernel.
 OTHERS = 0.2
@@ -32,9 +35,13 @@ BUSY = (
     "Other processes kept the machine busy for most of the time, so that nothing is decided; measure both in turns: "
     "edgeseg bench OLD NEW"
 )
+WITHIN = (
+    "A change of so little can't be told from what a machine does to the same engine at another hour; measure both in "
+    "turns: edgeseg bench OLD NEW"
+)
 OTHER_KERNEL = (
-    "The reference kernel is OpenCV's, of which the two had different versions, so that nothing is decided; measure "
-    "both in turns: edgeseg bench OLD NEW"
+    "The reference kernel, or OpenCV that it comes from, is of different versions in the two, so that nothing is "
+    "decided; measure both in turns: edgeseg bench OLD NEW"
 )
 
 
@@ -98,7 +105,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
+def differ(old: Measured, new: Measured, *, band: float | None = None) -> Difference:
     """Compare two measurements.
 
     Engines that were measured in turns are set against each other block by block; of two records each engine is set
@@ -108,13 +115,14 @@ def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
 
     Args:
         old, new: The same scenario, on machines of one kind.
-        band: A share, above 0.
+        band: A share, above 0; None is `TURNS_BAND` or `RECORDS_BAND`. Of two records, what lies between these is undecided.
 
     Raises:
         UsageError: They can't be compared, or are too short.
     """
     _check(old, new)
     together = old.record is new.record
+    band = band or (TURNS_BAND if together else RECORDS_BAND)
     doubts: tuple[str, ...] = ()
     if together:
         both = _together(old, new)
@@ -124,13 +132,10 @@ def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
         before, after, doubts = _by_reference(old, new)
         interval = _interval_of_two(before, after)
         ratio = float(np.median(after) / np.median(before))
-    verdict: Verdict = "no difference"
-    if doubts:
-        verdict = "undecided"
-    elif interval[0] > 1 + band:
-        verdict = "slower"
-    elif interval[1] < 1 - band:
-        verdict = "faster"
+    verdict = _verdict(interval, band)
+    if not together and verdict == "no difference" and _verdict(interval, TURNS_BAND) != verdict:
+        doubts = (*doubts, WITHIN)
+    verdict = "undecided" if doubts else verdict
     return Difference(
         old=old.name,
         new=new.name,
@@ -143,6 +148,12 @@ def differ(old: Measured, new: Measured, *, band: float = 0.03) -> Difference:
         new_ms=float(np.median(new.latencies()[1])),
         notes=(*_tail(old, new), *_notes(old.record, new.record), *doubts),
     )
+
+
+def _verdict(interval: tuple[float, float], band: float) -> Verdict:
+    if interval[0] > 1 + band:
+        return "slower"
+    return "faster" if interval[1] < 1 - band else "no difference"
 
 
 def _check(old: Measured, new: Measured) -> None:
@@ -231,13 +242,15 @@ def _by_reference(old: Measured, new: Measured) -> tuple[Floats, Floats, tuple[s
         quiet.append(_paired(one.reference(), one.latencies(), one.disturbed()))
     undisturbed = min(len(blocks) for blocks in quiet) >= BLOCKS
     before, after = quiet if undisturbed else every
-    doubts = (() if undisturbed else (BUSY,)) + (() if _opencv(old) == _opencv(new) else (OTHER_KERNEL,))
+    doubts = (() if undisturbed else (BUSY,)) + (() if _kernel(old) == _kernel(new) else (OTHER_KERNEL,))
     return before, after, doubts
 
 
-def _opencv(one: Measured) -> set[str]:
-    """The versions of what the reference kernel comes from."""
-    return {version for name, version in one.record.environment.versions.items() if name.startswith("opencv")}
+def _kernel(one: Measured) -> tuple[int, set[str]]:
+    """Versions of the reference kernel, and of what it comes from."""
+    environment = one.record.environment
+    opencv = {version for name, version in environment.versions.items() if name.startswith("opencv")}
+    return environment.reference_version, opencv
 
 
 def _paired(

@@ -219,6 +219,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         container: It ran in one.
         reference_ms: Median time of the fixed kernel that ran between the frames, and its interval: by it records of
             one machine at different hours are compared. None where it never ran.
+        reference_version: Of that kernel.
         conditions: During the run, about one a second.
         flags: What makes the figures doubtful, a sentence each: clocks that moved, throttling, others' load.
     """
@@ -230,6 +231,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     container: bool
     reference_ms: float | None
     reference_interval_ms: tuple[float, float] | None
+    reference_version: int = 1
     conditions: Conditions
     flags: tuple[str, ...]
 

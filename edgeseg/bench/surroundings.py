@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgeseg import __version__
 from edgeseg.bench.figures import changed, conditions_of, flags, latency_of
 from edgeseg.bench.record import Environment
+from edgeseg.bench.reference import VERSION
 from edgeseg.device import describe_device
 from edgeseg.device.conditions import Moment
 from edgeseg.device.state import describe_state, throttle_counts
@@ -50,6 +51,7 @@ class Surroundings:
             container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
             reference_ms=float(np.median(reference_ms)) if told else None,
             reference_interval_ms=(told.intervals_ms["50"] or (told.min_ms, told.max_ms)) if told else None,
+            reference_version=VERSION,
             conditions=conditions_of(moments),
             flags=(*changed(self._before, after), *flags(moments, self._throttled, throttle_counts())),
         )

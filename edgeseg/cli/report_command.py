@@ -31,13 +31,11 @@ __all__ = ["report"]
 @click.option(
     "--band",
     type=Finite(0, 100, min_open=True),
-    default=3.0,
-    show_default=True,
     metavar="PERCENT",
-    help="Changes below are noise.",
+    help="Changes below are noise.  [default: 3 in turns, 10 of two records]",
 )
 @json_option
-def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float, as_json: bool) -> None:
+def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float | None, as_json: bool) -> None:
     """Merge benchmarks into one report, or tell whether one is slower than another.
 
     RECORDS are folders of `edgeseg bench`, or their bench.json. The folder of -o gets report.html, report.md and
@@ -63,7 +61,7 @@ def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float,
         if not diff:
             _tell(merged, as_json=as_json)
             return
-    found = _difference(_two(read), band / 100)
+    found = _difference(_two(read), band / 100 if band else None)
     slower = GateFailed(
         f"{found.new} is {found.ratio - 1:.1%} slower than {found.old}.",
         hint="edgeseg report with -o DIR shows both, stage by stage.",
@@ -122,7 +120,7 @@ def _two(read: Read) -> tuple[Measured, Measured]:
     )
 
 
-def _difference(both: tuple[Measured, Measured], band: float) -> Difference:
+def _difference(both: tuple[Measured, Measured], band: float | None) -> Difference:
     from edgeseg.bench.diff import differ
 
     return differ(*both, band=band)
