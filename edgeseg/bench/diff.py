@@ -36,8 +36,8 @@ BUSY = (
     "edgeseg bench OLD NEW"
 )
 WITHIN = (
-    "A change of so little can't be told from what a machine does to the same engine at another hour; measure both in "
-    "turns: edgeseg bench OLD NEW"
+    "What changed can't be told from what a machine does to the same engine at another hour; measure both in turns: "
+    "edgeseg bench OLD NEW"
 )
 OTHER_KERNEL = (
     "The reference kernel, or OpenCV that it comes from, is of different versions in the two, so that nothing is "
@@ -111,11 +111,11 @@ def differ(old: Measured, new: Measured, *, band: float | None = None) -> Differ
     Engines that were measured in turns are set against each other block by block; of two records each engine is set
     against the reference kernel that ran between its frames, in the blocks in which no other process kept the machine
     busy; with too few of these, or another OpenCV, nothing is decided. A change counts where all of its interval lies
-    beyond the band.
+    beyond the band, and that there is none, of two records, where all of it lies within.
 
     Args:
         old, new: The same scenario, on machines of one kind.
-        band: A share, above 0; None is `TURNS_BAND` or `RECORDS_BAND`. Of two records, what lies between these is undecided.
+        band: A share, above 0; None is `TURNS_BAND` or `RECORDS_BAND`.
 
     Raises:
         UsageError: They can't be compared, or are too short.
@@ -133,7 +133,7 @@ def differ(old: Measured, new: Measured, *, band: float | None = None) -> Differ
         interval = _interval_of_two(before, after)
         ratio = float(np.median(after) / np.median(before))
     verdict = _verdict(interval, band)
-    if not together and verdict == "no difference" and _verdict(interval, TURNS_BAND) != verdict:
+    if not together and verdict == "no difference" and not _is_none(interval, band):
         doubts = (*doubts, WITHIN)
     verdict = "undecided" if doubts else verdict
     return Difference(
@@ -154,6 +154,12 @@ def _verdict(interval: tuple[float, float], band: float) -> Verdict:
     if interval[0] > 1 + band:
         return "slower"
     return "faster" if interval[1] < 1 - band else "no difference"
+
+
+def _is_none(interval: tuple[float, float], band: float) -> bool:
+    """Whether two records show that there is no change: one of the band's size is ruled out, and none is likely."""
+    within = interval[0] > 1 - band and interval[1] < 1 + band
+    return within and _verdict(interval, TURNS_BAND) == "no difference"
 
 
 def _check(old: Measured, new: Measured) -> None:

@@ -168,6 +168,34 @@ def test_what_can_not_be_compared_is_refused(one: Record, change: Any, seconds: 
         differ(Measured(one, 0, samples), Measured(change(one), 0, samples))
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("band", "verdict"),
+    [
+        pytest.param(None, "undecided", id="by default"),
+        pytest.param(0.02, "slower", id="where less is asked for"),
+        pytest.param(0.2, "undecided", id="where more is"),
+    ],
+)
+def test_of_two_records_a_small_change_is_undecided(one: Record, seed: int, band: float | None, verdict: str) -> None:
+    later = msgspec.structs.replace(one, created="later")
+    found = differ(Measured(one, 0, measured(seed, (1.0,))), Measured(later, 0, measured(seed, (1.07,))), band=band)
+    assert found.verdict == verdict and found.ratio == pytest.approx(1.07, abs=0.02)
+    assert any("measure both in turns" in note for note in found.notes) == (verdict == "undecided")
+
+
+def test_in_turns_the_band_that_is_asked_for_decides(two: Record) -> None:
+    samples = measured(0, (1.0, 1.07))
+    old, new = Measured(two, 0, samples), Measured(two, 1, samples)
+    assert differ(old, new).verdict == "slower" and differ(old, new, band=0.2).verdict == "no difference"
+
+
+def test_another_reference_kernel_decides_nothing(one: Record) -> None:
+    before = msgspec.structs.replace(one, environment=msgspec.structs.replace(one.environment, reference_version=1))
+    found = differ(Measured(before, 0, measured(0, (1.0,))), Measured(one, 0, measured(1, (1.5,))))
+    assert found.verdict == "undecided" and any("different versions" in note for note in found.notes)
+
+
 def test_most_frames_decide_however_fast_the_others_are(one: Record) -> None:
     """Three frames in five take twice as long: a quarter of the frames are as before."""
     samples = measured(1, (1.0,))
