@@ -5,81 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.peers.goals import Goal, goals, ratio_words
 from benchmarks.peers.record import PeerRecord, PeersRecord, read_record
 from edgeseg.bench.roofline.structs import Roofline
 from edgeseg.bench.roofline.words import HEADS, held_back_rows, sentences
 
-__all__ = ["RECORDS", "RESULTS", "Goal", "goals", "losses", "markdown", "written_again"]
+__all__ = ["RECORDS", "RESULTS", "losses", "markdown", "written_again"]
 
 RECORDS = Path(__file__).resolve().parents[1] / "records"
 RESULTS = RECORDS.with_name("RESULTS.md")
 SOURCE = re.compile(r"<!-- record: (\S+) -->")
-#: Least FPS to those of an entry, where there is a goal.
-LEAST_RATIO = {
-    "model_api/stock": 1.3,
-    "model_api/tuned": 1.0,
-    "model_api/class-map": 1.0,
-    "onnxruntime/plain": 2.5,
-    "pytorch/eager": 9.0,
-}
-#: Entries to whose mIoU there is a goal, and by how much it may be higher, as a fraction.
-SAME_MIOU, LEAST_MIOU = ("model_api/stock", "model_api/tuned", "model_api/class-map"), 0.003
-#: Largest share of the latency outside of the engine.
-MOST_OUTSIDE = 0.1
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What was asked for, and what was found.
-
-    Attributes:
-        against: Name of the entry, empty where it is edgeseg's alone.
-        met: None where it was not measured.
-        least: The ratio that was asked for.
-    """
-
-    words: str
-    found: str
-    met: bool | None
-    against: str = ""
-    least: float | None = None
-
-
-def goals(record: PeersRecord) -> Iterator[Goal]:
-    """Each goal, met or not."""
-    own = record.entry(record.reference)
-    for name, least in LEAST_RATIO.items():
-        entry = record.entry(name)
-        if entry is None:
-            continue
-        ratio = entry.ratio
-        yield Goal(
-            f"at least {least:g} times the FPS of {entry.title}",
-            _ratio(entry) or "not measured",
-            None if ratio is None else ratio.median >= least,
-            name,
-            least,
-        )
-    for name in SAME_MIOU:
-        entry = record.entry(name)
-        if entry is None:
-            continue
-        lower = None if own is None or own.miou is None or entry.miou is None else entry.miou - own.miou
-        yield Goal(
-            f"mIoU at most {100 * LEAST_MIOU:g} points below {entry.title}",
-            "not measured" if lower is None else f"{-100 * lower:+.2f} points",
-            None if lower is None else lower <= LEAST_MIOU,
-            name,
-        )
-    share = record.outside_share
-    yield Goal(
-        f"less than {MOST_OUTSIDE:.0%} of the time from frame to class map outside the engine",
-        "not measured" if share is None else f"{share:.1%}",
-        None if share is None else share < MOST_OUTSIDE,
-    )
+#: What picks the best class at the size at which the others do.
+FULL_SIZE = "edgeseg/int8-full"
 
 
 def losses(record: PeersRecord) -> Iterator[tuple[PeerRecord | None, str]]:
@@ -93,9 +32,22 @@ def losses(record: PeersRecord) -> Iterator[tuple[PeerRecord | None, str]]:
         if own is None or entry.name.partition("/")[0] == own.name.partition("/")[0]:
             continue
         if entry.ratio is not None and entry.ratio.median < 1:
-            yield entry, f"{entry.title} is faster: edgeseg has {_ratio(entry)} of its FPS."
+            yield entry, f"{entry.title} is faster: edgeseg has {ratio_words(entry)} of its FPS."
         if entry.miou is not None and own.miou is not None and entry.miou > own.miou:
             yield entry, f"{entry.title} is more accurate by {100 * (entry.miou - own.miou):.2f} points of mIoU."
+    yield from _full_size(record)
+
+
+def _full_size(record: PeersRecord) -> Iterator[tuple[PeerRecord | None, str]]:
+    """Whom edgeseg loses to where it picks the best class at full size too, by either percentile."""
+    own = record.entry(FULL_SIZE)
+    for entry in record.entries:
+        if own is None or own.latency is None or entry.latency is None or entry.name.startswith("edgeseg/"):
+            continue
+        for name in ("50", "90"):
+            mine, other = own.latency.percentiles_ms[name], entry.latency.percentiles_ms[name]
+            if mine is not None and other is not None and other < mine:
+                yield entry, f"{entry.title} is faster than {own.title} at p{name}: {other:.1f} against {mine:.1f} ms."
 
 
 def _why(record: PeersRecord, goal: Goal) -> str:
@@ -200,7 +152,7 @@ def _row(entry: PeerRecord, own: PeerRecord | None) -> list[str]:
     gap = f"{100 * ((own.miou or 0) - (entry.miou or 0)):+.2f}" if differs and own is not None else ""
     ended = f" (ended midway: {_sentence(entry.failed)})" if entry.failed else ""
     cells = ["" if value is None else f"{value:.1f}" for value in (p50, p90)]
-    return [entry.title + ended, f"{entry.fps:.1f}", *cells, _ratio(entry), _points(entry.miou), gap]
+    return [entry.title + ended, f"{entry.fps:.1f}", *cells, ratio_words(entry), _points(entry.miou), gap]
 
 
 def _losses(record: PeersRecord) -> Iterator[str]:
@@ -265,13 +217,6 @@ def _settings(entry: PeerRecord) -> list[str]:
     told = (f"{name}: `{json.dumps(value, default=str)}`" for name, value in entry.settings.items())
     versions = ", ".join(f"{name} {version}" for name, version in entry.versions.items())
     return [f"**{entry.title}** ({versions})", "", *(f"- {line}" for line in told), ""]
-
-
-def _ratio(entry: PeerRecord) -> str:
-    if entry.ratio is None:
-        return ""
-    interval = entry.ratio.interval
-    return f"{entry.ratio.median:.2f}" + ("" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})")
 
 
 def _points(share: float | None) -> str:

@@ -35,10 +35,11 @@ BUSY = (
     "Other processes kept the machine busy for most of the time, so that nothing is decided; measure both in turns: "
     "edgeseg bench OLD NEW"
 )
-WITHIN = (
+UNSURE = (
     "What changed can't be told from what a machine does to the same engine at another hour; measure both in turns: "
     "edgeseg bench OLD NEW"
 )
+UNSURE_IN_TURNS = "The two can't be told apart in so short a time; measure them for longer: edgeseg bench --duration 2m"
 OTHER_KERNEL = (
     "The reference kernel, or OpenCV that it comes from, is of different versions in the two, so that nothing is "
     "decided; measure both in turns: edgeseg bench OLD NEW"
@@ -110,8 +111,8 @@ def differ(old: Measured, new: Measured, *, band: float | None = None) -> Differ
 
     Engines that were measured in turns are set against each other block by block; of two records each engine is set
     against the reference kernel that ran between its frames, in the blocks in which no other process kept the machine
-    busy; with too few of these, or another OpenCV, nothing is decided. A change counts where all of its interval lies
-    beyond the band, and that there is none, of two records, where all of it lies within.
+    busy; with too few of these, or another OpenCV, nothing is decided. There is a change where all of its interval lies
+    beyond the band, and none where all of it lies within; else that is undecided.
 
     Args:
         old, new: The same scenario, on machines of one kind.
@@ -132,10 +133,9 @@ def differ(old: Measured, new: Measured, *, band: float | None = None) -> Differ
         before, after, doubts = _by_reference(old, new)
         interval = _interval_of_two(before, after)
         ratio = float(np.median(after) / np.median(before))
-    verdict = _verdict(interval, band)
-    if not together and verdict == "no difference" and not _is_none(interval, band):
-        doubts = (*doubts, WITHIN)
-    verdict = "undecided" if doubts else verdict
+    verdict = "undecided" if doubts else _verdict(interval, band)
+    if verdict == "undecided" and not doubts:
+        doubts = (UNSURE_IN_TURNS if together else UNSURE,)
     return Difference(
         old=old.name,
         new=new.name,
@@ -146,23 +146,23 @@ def differ(old: Measured, new: Measured, *, band: float | None = None) -> Differ
         how="in turns" if together else "by the reference kernel",
         old_ms=float(np.median(old.latencies()[1])),
         new_ms=float(np.median(new.latencies()[1])),
-        notes=(*_tail(old, new), *_notes(old.record, new.record), *doubts),
+        notes=(*_tail(old, new), *_notes(old, new), *doubts),
     )
 
 
 def _verdict(interval: tuple[float, float], band: float) -> Verdict:
-    if interval[0] > 1 + band:
+    low, high = interval
+    if low > 1 + band:
         return "slower"
-    return "faster" if interval[1] < 1 - band else "no difference"
-
-
-def _is_none(interval: tuple[float, float], band: float) -> bool:
-    """Whether two records show that there is no change: one of the band's size is ruled out, and none is likely."""
-    within = interval[0] > 1 - band and interval[1] < 1 + band
-    return within and _verdict(interval, TURNS_BAND) == "no difference"
+    if high < 1 - band:
+        return "faster"
+    return "no difference" if low >= 1 - band and high <= 1 + band else "undecided"
 
 
 def _check(old: Measured, new: Measured) -> None:
+    for one in (old, new):
+        if not len(one.samples.get(f"{one.index}.latency_ms", ())):
+            raise UsageError(f"There are no samples of {one.name}: it failed before it had any.")
     first, second = old.record.environment.device, new.record.environment.device
     if (first.cpu, first.cores, first.board) != (second.cpu, second.cores, second.board):
         raise UsageError(
@@ -181,9 +181,6 @@ def _check(old: Measured, new: Measured) -> None:
     threads = [one.record.engines[one.index].execution.get("threads") for one in (old, new)]
     if threads[0] != threads[1]:
         raise UsageError(f"One ran with {threads[0]} threads, the other with {threads[1]}.")
-    for one in (old, new):
-        if f"{one.index}.latency_ms" not in one.samples:
-            raise UsageError(f"There are no samples of {one.name}: it failed before it had any.")
 
 
 def _tail(old: Measured, new: Measured) -> tuple[str, ...]:
@@ -195,18 +192,19 @@ def _tail(old: Measured, new: Measured) -> tuple[str, ...]:
     return (f"The slow frames changed otherwise than the median: p90 {before[1]:.2f} ms before, {after[1]:.2f} after.",)
 
 
-def _notes(old: Record, new: Record) -> tuple[str, ...]:
+def _notes(old: Measured, new: Measured) -> tuple[str, ...]:
     """What makes records doubtful, each sentence once."""
-    if old is new:
-        return tuple(_doubts(new))
+    if old.record is new.record:
+        return tuple(_doubts(new.record))
     found = []
-    ratio = (new.environment.reference_ms or 1.0) / (old.environment.reference_ms or 1.0)
-    if not 0.8 < ratio < 1.25:
+    before, after = (one.record.environment.reference_ms or 1.0 for one in (old, new))
+    ratio = after / before
+    if _kernel(old) == _kernel(new) and not 0.8 < ratio < 1.25:
         found.append(
             f"The machine itself was {max(ratio, 1 / ratio):.2f} times as {'slow' if ratio > 1 else 'fast'} the second "
             "time; measure both in turns to be sure: edgeseg bench OLD NEW"
         )
-    found += [f"{when}: {doubt}" for when, one in (("old", old), ("new", new)) for doubt in _doubts(one)]
+    found += [f"{when}: {doubt}" for when, one in (("old", old), ("new", new)) for doubt in _doubts(one.record)]
     return tuple(found)
 
 
@@ -226,6 +224,11 @@ def _too_short(one: Measured) -> UsageError:
 
 def _together(old: Measured, new: Measured) -> Floats:
     """Ratios of two engines that took turns, block by block."""
+    if old.record.settings.scenario == "camera":
+        raise UsageError(
+            "Before a camera engines take turns of some seconds, which are too long to be compared.",
+            hint="Measure them frame by frame: edgeseg bench OLD NEW",
+        )
     both = _paired(old.latencies(), new.latencies())
     if len(both) >= BLOCKS:
         return both

@@ -44,7 +44,8 @@ def write_both(record: msgspec.Struct, samples: Samples, path: Path, beside: str
     np.savez_compressed(archive, **samples)  # type: ignore[arg-type]
     content = archive.getvalue()
     tied = msgspec.structs.replace(record, samples_sha256=sha256_bytes(content))
-    with atomic_path(path.parent / beside) as samples_part, atomic_path(path) as part:
+    # What is entered last takes its place first: where there is a record, its samples are there.
+    with atomic_path(path) as part, atomic_path(path.parent / beside) as samples_part:
         samples_part.write_bytes(content)
         part.write_bytes(msgspec.json.format(msgspec.json.encode(tied), indent=2) + b"\n")
 

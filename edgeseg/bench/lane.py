@@ -73,7 +73,7 @@ class Lane:
 
     def drop_broken_frame(self) -> None:
         """Leave out a last frame in the midst of whose notes Ctrl-C came."""
-        whole = min(len(self.begins_ns), len(self.samples_ns[LATENCY]))
+        whole = min(len(self.begins_ns), len(self.samples_ns.get(LATENCY, ())))
         for column in (self.begins_ns, *self.samples_ns.values()):
             del column[whole:]
 

@@ -184,7 +184,7 @@ def reference_words(environment: Environment) -> str:
     if environment.reference_ms is None or environment.reference_interval_ms is None:
         return "it never ran"
     low, high = environment.reference_interval_ms
-    return f"{environment.reference_ms:.3f} ms ({low:.3f} to {high:.3f})"
+    return f"{environment.reference_ms:.3f} ms ({low:.3f} to {high:.3f}), version {environment.reference_version}"
 
 
 def _layers(engine: EngineRecord) -> str:

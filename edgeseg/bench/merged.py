@@ -18,9 +18,9 @@ __all__ = ["SCHEMA", "WORDS", "Entry", "Report", "Table", "engine_table", "merge
 SCHEMA: Final = "edgeseg.report/1"
 #: How the table of engines is to be read.
 WORDS = (
-    "Latencies have 95 % intervals, and n/a stands where there were too few samples. "
-    "mIoU is what an engine's build measured on so many labelled frames. Where the reference kernel took longer, the "
-    "machine itself was slower."
+    "Latencies have 95 % intervals, and n/a stands where there were too few samples. mIoU is what an engine's build "
+    "measured on so many labelled frames, which may be others than another's. Where a reference kernel of the same "
+    "version took longer, the machine itself was slower."
 )
 
 

@@ -24,28 +24,31 @@ class Reference:
     each other again and again. One half is arithmetic, with large maps, the other waiting, with small ones.
 
     It never changes, so that its time tells how fast the machine is just now, whatever engine is measured. A kernel on
-    one core would not do: cores that a host has put far apart slow engines down by a third, and leave it as it is.
+    one core would not do: where a host has put the cores far apart, engines are slower, and it is not.
     """
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
-        self._large, self._small = (rng.standard_normal((side, side), np.float32) for side in (LARGE, SMALL))
-        self._large_doubled, self._small_doubled = (
-            np.empty((2 * side, 2 * side), np.float32) for side in (LARGE, SMALL)
-        )
+        self._large, self._small = (_Maps(rng.standard_normal((side, side), np.float32)) for side in (LARGE, SMALL))
 
     def run(self) -> int:
         """Nanoseconds of one call."""
-        _there_and_back(self._small, self._small_doubled, cv2.INTER_LINEAR)  # Wakes OpenCV's threads.
+        self._small.there_and_back(cv2.INTER_LINEAR)  # Wakes OpenCV's threads.
         begin = time.perf_counter_ns()
         for _ in range(LARGE_RUNS):
-            _there_and_back(self._large, self._large_doubled, cv2.INTER_CUBIC)
+            self._large.there_and_back(cv2.INTER_CUBIC)
         for _ in range(SMALL_RUNS):
-            _there_and_back(self._small, self._small_doubled, cv2.INTER_LINEAR)
+            self._small.there_and_back(cv2.INTER_LINEAR)
         return time.perf_counter_ns() - begin
 
 
-def _there_and_back(image: Float32, doubled: Float32, interpolation: int) -> None:
-    height, width = image.shape
-    cv2.resize(image, (2 * width, 2 * height), doubled, interpolation=interpolation)
-    cv2.resize(doubled, (width, height), image, interpolation=interpolation)
+class _Maps:
+    """An image, and what is made of it: twice as large, and as small as it was."""
+
+    def __init__(self, image: Float32) -> None:
+        self.image, self._again = image, np.empty_like(image)
+        self._doubled = np.empty((2 * image.shape[0], 2 * image.shape[1]), np.float32)
+
+    def there_and_back(self, interpolation: int) -> None:
+        for made, given in ((self._doubled, self.image), (self._again, self._doubled)):
+            cv2.resize(given, made.shape[::-1], made, interpolation=interpolation)

@@ -89,6 +89,8 @@ def run_benchmark(
     """
     if not engines:
         raise UsageError("There is no engine to time.", hint="Build one: edgeseg build --int8")
+    if settings.scenario == "camera":
+        camera.check(settings.source)
     surroundings = Surroundings()
     frames = TimedFrames(settings.frames, settings.camera_hw)
     rail = rail or find_rail(processor=_processor(engines))

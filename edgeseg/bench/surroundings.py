@@ -17,7 +17,7 @@ from edgeseg.device import describe_device
 from edgeseg.device.conditions import Moment
 from edgeseg.device.state import describe_state, throttle_counts
 
-__all__ = ["Surroundings"]
+__all__ = ["Surroundings", "versions"]
 
 #: Besides the backends' libraries, whose versions stand beside their engines.
 PACKAGES = ("numpy", "opencv-python", "opencv-python-headless")
@@ -47,7 +47,7 @@ class Surroundings:
             device=self._device,
             before=self._before,
             after=after,
-            versions=_versions(self._packages),
+            versions=versions(self._packages),
             container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
             reference_ms=float(np.median(reference_ms)) if told else None,
             reference_interval_ms=(told.intervals_ms["50"] or (told.min_ms, told.max_ms)) if told else None,
@@ -57,7 +57,8 @@ class Surroundings:
         )
 
 
-def _versions(packages: Sequence[str]) -> dict[str, str]:
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Versions of edgeseg and of those of the packages that are there."""
     found = {"edgeseg": __version__}
     for package in packages:
         try:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["build_for_budget", "share"]
 
-#: Fields of a recipe that are searched where they are not given.
-SEARCHED = ("model", "precision", "imgsz", "upsample")
-
 
 def share(text: str) -> float:
     """A share of 1 from `0.6`, or from points above 1, as in `60`."""
@@ -51,6 +48,7 @@ def build_for_budget(
     import msgspec
 
     from edgeseg.bench.budget import Budget, Front, build_within
+    from edgeseg.bench.budget.command import SEARCHED
     from edgeseg.bench.budget.search import FRONT, PICTURE
     from edgeseg.files import engines_folder
 

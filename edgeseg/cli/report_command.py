@@ -43,7 +43,7 @@ def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float 
     can't be compared are marked, and never drawn together.
 
     With --diff: one record of two engines that were measured in turns, or two records of one engine on one machine,
-    between which the reference kernel is set against.
+    which are set against each other by the reference kernel; of these only changes of more than 10 % can be told.
 
     \b
     Examples:
@@ -63,7 +63,8 @@ def report(records: tuple[Path, ...], out: Path | None, diff: bool, band: float 
             return
     found = _difference(_two(read), band / 100 if band else None)
     slower = GateFailed(
-        f"{found.new} is {found.ratio - 1:.1%} slower than {found.old}.",
+        f"{found.new if found.new != found.old else 'The second'} is {found.ratio - 1:.1%} slower than "
+        f"{found.old if found.new != found.old else 'the first'}.",
         hint="edgeseg report with -o DIR shows both, stage by stage.",
     )
     slower.report = msgspec.to_builtins(found)
@@ -132,5 +133,5 @@ def _rows(found: Difference) -> list[tuple[str, str]]:
         ("old", f"{found.old}: {found.old_ms:.2f} ms"),
         ("new", f"{found.new}: {found.new_ms:.2f} ms"),
         ("new to old", f"{found.ratio:.3f} ({low:.3f} to {high:.3f}), {found.how}"),
-        ("verdict", f"{found.verdict} (changes below {found.band:.0%} are noise)"),
+        ("verdict", f"{found.verdict} (changes below {100 * found.band:g} % are noise)"),
     ]

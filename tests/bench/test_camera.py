@@ -68,7 +68,7 @@ def test_a_camera_of_one_frame_is_opened_again_and_again(tmp_path: Path) -> None
 def test_a_camera_that_is_not_there_is_no_fault_of_the_engine(
     source: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--scenario", "camera", "--source", source, "--warm-up", "0", "--no-roofline", "-o", str(tmp_path / "out")]
+    words = ["--scenario", "camera", "--source", source, "--no-roofline", "-o", str(tmp_path / "out")]
     assert main(["bench", str(tiny_engine(tmp_path, "fake").path), *words]) == 2
     told = capsys.readouterr().err
     assert said in told and "failed" not in told

@@ -14,11 +14,12 @@ pytest.importorskip("cv2")
 pytest.importorskip("onnx_ir")
 pytest.importorskip("psutil")
 
+from edgeseg.backends.fake import FakeSession
 from edgeseg.bench import Record, Settings, run_benchmark, write_record
 from edgeseg.bench.diff import Measured, differ
 from edgeseg.bench.record import Conditions
 from edgeseg.cli import main
-from edgeseg.errors import UsageError
+from edgeseg.errors import EdgesegError, UsageError
 from tests.engines import tiny_engine
 
 QUICK = Settings(warm_up_s=0, duration_s=0, iterations=3, camera_hw=(64, 96))
@@ -172,16 +173,56 @@ def test_what_can_not_be_compared_is_refused(one: Record, change: Any, seconds: 
 @pytest.mark.parametrize(
     ("band", "verdict"),
     [
-        pytest.param(None, "undecided", id="by default"),
+        pytest.param(None, "no difference", id="by default"),
         pytest.param(0.02, "slower", id="where less is asked for"),
-        pytest.param(0.2, "undecided", id="where more is"),
+        pytest.param(0.2, "no difference", id="where more is"),
     ],
 )
-def test_of_two_records_a_small_change_is_undecided(one: Record, seed: int, band: float | None, verdict: str) -> None:
+def test_of_two_records_a_change_within_the_band_is_noise(
+    one: Record, seed: int, band: float | None, verdict: str
+) -> None:
     later = msgspec.structs.replace(one, created="later")
     found = differ(Measured(one, 0, measured(seed, (1.0,))), Measured(later, 0, measured(seed, (1.07,))), band=band)
     assert found.verdict == verdict and found.ratio == pytest.approx(1.07, abs=0.02)
-    assert any("measure both in turns" in note for note in found.notes) == (verdict == "undecided")
+
+
+@pytest.mark.parametrize(
+    ("together", "said"),
+    [
+        pytest.param(False, "measure both in turns", id="two records"),
+        pytest.param(True, "measure them for longer", id="in turns"),
+    ],
+)
+def test_what_is_neither_shown_nor_ruled_out_is_undecided(one: Record, two: Record, together: bool, said: str) -> None:
+    """Blocks of a quarter more and a quarter less by turns, whatever the median over them is."""
+    samples = measured(1, (1.0, 1.0) if together else (1.0,), seconds=20)
+    last, begins = f"{int(together)}.latency_ms", samples[f"{int(together)}.begin_s"]
+    swings = np.where((begins // 4) % 2, 1.25, 0.8)
+    later = msgspec.structs.replace(one, created="later")
+    old, new = (two, two) if together else (one, later)
+    changed = samples | {last: samples[last] * swings}
+    found = differ(Measured(old, 0, changed if together else samples), Measured(new, int(together), changed))
+    assert found.verdict == "undecided" and any(said in note for note in found.notes)
+
+
+def test_an_engine_that_failed_before_its_first_frame_is_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: FakeSession, slot: int) -> dict[str, float]:
+        raise EdgesegError("the accelerator is gone")
+
+    engines = {name: tiny_engine(tmp_path, name) for name in ("onnxruntime", "fake")}
+    monkeypatch.setattr(FakeSession, "_finish", fails)
+    done = run_benchmark(engines, QUICK)
+    with pytest.raises(UsageError, match="There are no samples of fake"):
+        differ(Measured(done.record, 0, done.samples), Measured(done.record, 1, done.samples))
+
+
+def test_engines_before_a_camera_are_not_compared_with_each_other(two: Record) -> None:
+    watched = msgspec.structs.replace(two, settings=msgspec.structs.replace(two.settings, scenario="camera"))
+    samples = measured(0, (1.0, 1.0))
+    with pytest.raises(UsageError, match="turns of some seconds"):
+        differ(Measured(watched, 0, samples), Measured(watched, 1, samples))
 
 
 def test_in_turns_the_band_that_is_asked_for_decides(two: Record) -> None:

@@ -118,6 +118,15 @@ def on(**fields: Any) -> Callable[[Record, Path], None]:
     return change
 
 
+def by(record: Record, folder: Path) -> None:
+    versions = record.environment.versions | {"numpy": "0.1"}
+    said(environment=msgspec.structs.replace(record.environment, versions=versions))(record, folder)
+
+
+def by_a_library(record: Record, folder: Path) -> None:
+    said(engines=(msgspec.structs.replace(record.engines[0], library="0.2"),))(record, folder)
+
+
 def failed(record: Record, folder: Path) -> None:
     said(engines=(msgspec.structs.replace(record.engines[0], failed="The accelerator is gone."),))(record, folder)
 
@@ -130,6 +139,8 @@ def failed(record: Record, folder: Path) -> None:
         pytest.param(cut("bench.samples.npz"), "not the one that was written", id="its samples are cut off"),
         pytest.param(said(samples_sha256="0" * 64), "not the one that was written", id="it has another's samples"),
         pytest.param(said(complete=False), "stopped before its time", id="it was stopped"),
+        pytest.param(by, "made by numpy 0.1 instead of numpy", id="another numpy"),
+        pytest.param(by_a_library, " 0.2 instead of ", id="another library"),
         pytest.param(failed, "The accelerator is gone.", id="its engine failed"),
         pytest.param(on(cpu="Z80"), "another machine: processor Z80 instead of", id="another processor"),
         pytest.param(on(cores=99), "another machine: cores 99 instead of", id="fewer cores"),

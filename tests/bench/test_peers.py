@@ -21,10 +21,11 @@ from benchmarks.peers.__main__ import main
 from benchmarks.peers.comparison import compare
 from benchmarks.peers.entries import ENTRIES, REFERENCE, Entry, chosen
 from benchmarks.peers.environments import make_environment, requirements
+from benchmarks.peers.goals import goals
 from benchmarks.peers.lane import Workplace
 from benchmarks.peers.material import Material
 from benchmarks.peers.record import PeerRecord, PeersRecord, Ratio, Settings, read_record, write_record
-from benchmarks.peers.results import RESULTS, goals, losses, markdown, written_again
+from benchmarks.peers.results import RESULTS, losses, markdown, written_again
 from edgeseg.bench.figures import latency_of
 from edgeseg.bench.roofline.structs import Ceilings, Layer, Roofline
 from edgeseg.data.labelled import find_data_set
@@ -344,6 +345,14 @@ def test_the_page_tells_where_edgeseg_loses(
     row = f"| {other.title} | {1e3 / (other.fps or 1) * 0.9:.2f} |"
     assert (row in section) == about_other and (other.title in section) == (about_other or untold)
     assert page.count("**no**") == sum(words.startswith("A goal") for words in lost)
+
+
+def test_where_classes_are_picked_at_full_size_edgeseg_may_lose_too(record: PeersRecord, tmp_path: Path) -> None:
+    full = peer("edgeseg/int8-full", 8.0, 0.766, 0.8, latency=latency_of(np.linspace(6.0, 10.0, 120), (50, 90)))
+    other = peer("litert/int8", 8.5, 0.7, 0.85, latency=latency_of(np.full(120, 8.5), (50, 90)))
+    lost = [words for _, words in losses(msgspec.structs.replace(record, entries=(OWN, full, other)))]
+    told = "Title of litert/int8 is faster than Title of edgeseg/int8-full at p90: 8.5 against 9.6 ms."
+    assert told in lost and not any("at p50" in words for words in lost)
 
 
 def test_why_a_goal_is_missed_is_told_by_the_roofline(record: PeersRecord, tmp_path: Path) -> None:

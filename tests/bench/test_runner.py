@@ -24,6 +24,7 @@ from edgeseg.bench import Settings, run_benchmark
 from edgeseg.bench.figures import conditions_of
 from edgeseg.bench.frames import TimedFrames
 from edgeseg.bench.lane import Lane
+from edgeseg.bench.reference import Reference
 from edgeseg.bench.scenarios.soak import drift
 from edgeseg.bench.stages import FramePath
 from edgeseg.bench.turns import Turns
@@ -84,6 +85,13 @@ def test_a_fast_engine_is_never_measured_without_the_slow_one(tmp_path: Path, mo
     fast, slow = done.record.engines
     assert fast.latency is not None and slow.latency is not None
     assert fast.latency.samples == slow.latency.samples and fast.seconds >= 0.05 and slow.seconds > fast.seconds
+
+
+def test_the_reference_kernel_never_changes() -> None:
+    kernel = Reference()
+    before = kernel._large.image.copy(), kernel._small.image.copy()
+    assert kernel.run() > 0 and kernel.run() > 0
+    assert np.array_equal(kernel._large.image, before[0]) and np.array_equal(kernel._small.image, before[1])
 
 
 def test_what_is_stopped_keeps_whole_turns(tmp_path: Path) -> None:

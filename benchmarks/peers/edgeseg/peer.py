@@ -43,9 +43,12 @@ class Edgeseg:
             "dialect": card.dialect,
             "best class picked at": card.upsample,
             "execution": session.execution,
-            "gate": "agreement with float on the rendered frames that are shipped with the model",
-            "calibration": "the ranges that are shipped with the model, of a hundred frames of CamVid's train split",
         }
+        if card.made_from.get("ranges") and engine.name in OPTIONS:
+            self.settings |= {
+                "calibration": "the ranges that are shipped with the model, of 100 frames of CamVid's train split",
+                "gate": "agreement with float on the rendered frames that are shipped with the model",
+            }
 
     def infer(self, frame: Any, stages: Any) -> Any:
         times = self._path.run(frame)

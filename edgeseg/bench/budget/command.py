@@ -13,7 +13,7 @@ from edgeseg.bench.budget.report import Budget
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Resize
 
-__all__ = ["command"]
+__all__ = ["SEARCHED", "command"]
 
 #: Options that are not named as their fields are.
 NAMED = {
@@ -22,7 +22,7 @@ NAMED = {
     "any_version": "--version-compatible",
     "timeout_s": "--timeout",
 }
-#: What the words of a search say by `Budget.fixed`.
+#: Fields of a recipe that are searched where they are not given.
 SEARCHED = ("model", "precision", "imgsz", "upsample")
 
 

@@ -6,9 +6,12 @@ import os
 import subprocess
 from pathlib import Path
 
+from edgeseg.backends import open_backend
 from edgeseg.bench.collection import read_with_samples
-from edgeseg.bench.record import Settings
+from edgeseg.bench.record import Record, Settings
+from edgeseg.bench.reference import VERSION
 from edgeseg.bench.runner import options_of
+from edgeseg.bench.surroundings import versions
 from edgeseg.children import child_command, child_environment
 from edgeseg.device import Device
 from edgeseg.errors import UsageError
@@ -32,7 +35,7 @@ def measure_round(engine: Path, out: Path, settings: Settings, threads: int | No
         Why it failed; empty where it did not.
 
     Raises:
-        KeyboardInterrupt: The process has had the signal too, and may have kept what it had.
+        KeyboardInterrupt: The process has had the signal too, and is ended.
     """
     words = ["bench", str(engine), "-o", str(out), "--no-roofline", *options_of(settings)]
     asked = {} if threads is None else {"EDGESEG_THREADS": str(threads)}
@@ -55,6 +58,22 @@ def measure_round(engine: Path, out: Path, settings: Settings, threads: int | No
     return (errors or lines or [f"It ended with code {done.returncode}."])[-1]
 
 
+def made_by(record: Record) -> dict[str, str]:
+    """Versions of what measured a record."""
+    libraries = {engine.backend: engine.library for engine in record.engines}
+    return record.environment.versions | libraries | {"kernel": str(record.environment.reference_version)}
+
+
+def made_now(record: Record) -> dict[str, str]:
+    """Versions of what would measure it here and now."""
+    libraries = {engine.backend: open_backend(engine.backend).version() for engine in record.engines}
+    return versions() | libraries | {"kernel": str(VERSION)}
+
+
+def _listed(some: dict[str, str], others: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in some.items() if others.get(name) != version) or "less"
+
+
 def fault(path: Path, here: Device) -> str:
     """Why a round is none that can be put together with others; empty where it can.
 
@@ -70,6 +89,8 @@ def fault(path: Path, here: Device) -> str:
         return "It was stopped before its time."
     if failed := [one.failed for one in record.engines if one.failed or one.latency is None]:
         return failed[0] or "It holds no times."
+    if (made := made_by(record)) != (now := made_now(record)):
+        return f"It was made by {_listed(made, now)} instead of {_listed(now, made)}."
     there = record.environment.device
     other = [
         f"{name} {getattr(there, field) or 'none'} instead of {getattr(here, field) or 'none'}"

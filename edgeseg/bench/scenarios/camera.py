@@ -16,7 +16,7 @@ from edgeseg.stream import open_source
 from edgeseg.stream.pipeline import Callbacks, run_stream
 from edgeseg.stream.sink import Segmented
 
-__all__ = ["measure"]
+__all__ = ["check", "measure"]
 
 #: Seconds of a turn at most.
 TURN_S = 5.0
@@ -30,14 +30,8 @@ class Answer(NamedTuple):
 
 
 def measure(turns: Turns) -> None:
-    """Some seconds a turn, each with the camera opened anew. Frames that were dropped are counted, not forgotten.
-
-    Raises:
-        UsageError: There is no such camera, or it can't be opened.
-        MissingDependency: The package or library that it needs is not there.
-    """
+    """Some seconds a turn, each with the camera opened anew. Frames that were dropped are counted, not forgotten."""
     settings = turns.settings
-    _check(settings.source)
 
     def share(seconds: float, frames: int) -> float:
         enough = seconds / settings.duration_s if settings.duration_s else 1.0
@@ -73,8 +67,13 @@ def measure(turns: Turns) -> None:
     turns.measure(turn, lambda lane: share(lane.seconds, lane.frames))
 
 
-def _check(uri: str) -> None:
-    """Find out before anything is measured whether there is a camera: an engine is not to blame for that."""
+def check(uri: str) -> None:
+    """Find out before anything is measured whether there is a camera: an engine is not to blame for that.
+
+    Raises:
+        UsageError: There is no such camera, or it can't be opened.
+        MissingDependency: The package or library that it needs is not there.
+    """
     try:
         open_source(uri).close()
     except SourceLost as error:
