@@ -175,6 +175,25 @@ def peers(folder: Path) -> Iterator[list[str]]:
             yield [entry["title"], f"{entry['fps']:.1f}", f"{entry['ratio']['median']:.2f}", points(entry["miou"])]
 
 
+def front(folder: Path) -> Iterator[list[str]]:
+    """A row for each engine that was measured and is on the front, from `edgeseg build --fps`."""
+    yield ["model", "size", "`--upsample`", "precision", "ms p50", "ms p90", "FPS", "mIoU", ""]
+    yield ["---", "---", "---", "---", *4 * ["---:"], "---"]
+    for one in read(folder / "front.json")["points"]:
+        if one["on_front"] or one["picked"]:
+            yield [
+                f"`{one['model']}`",
+                "{}x{}".format(*one["size_hw"]),
+                one["upsample"],
+                one["precision"],
+                f"{one['p50_ms']:.2f}",
+                f"{one['p90_ms']:.2f}",
+                f"{1e3 / one['p90_ms']:.1f}",
+                points(one["accuracy"]),
+                "picked" if one["picked"] else "",
+            ]
+
+
 def memory(folder: Path) -> Iterator[list[str]]:
     """A row for each stream, from benchmarks/memory.py."""
     told = read(folder / "memory.json")
@@ -221,6 +240,7 @@ TABLES: dict[str, Callable[[Path], Iterator[list[str]]]] = {
     "stream": stream,
     "recovery": recovery,
     "peers": peers,
+    "front": front,
     "memory": memory,
     "regression": regression,
 }
