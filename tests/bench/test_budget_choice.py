@@ -18,7 +18,7 @@ from edgeseg.bench.budget import Budget, Front
 from edgeseg.bench.budget.anchor import Anchor
 from edgeseg.bench.budget.chart import front_svg
 from edgeseg.bench.budget.choice import allowed_ms, explain, most_accurate, possible_fps, ranked
-from edgeseg.bench.budget.command import command
+from edgeseg.bench.budget.command import SEARCHED, command
 from edgeseg.bench.budget.refusal import none_holds, too_inaccurate, too_slow
 from edgeseg.bench.budget.report import Accuracy, Attempt, Design, FrontPoint, NotMeasured
 from edgeseg.bench.budget.space import (
@@ -37,7 +37,7 @@ from edgeseg.build.candidates import Candidate
 from edgeseg.build.recipe import BuildRecipe
 from edgeseg.card import Card, Resize
 from edgeseg.cli import main
-from edgeseg.cli.budget import SEARCHED, share
+from edgeseg.cli.budget import share
 from edgeseg.errors import ModelFileError, UsageError
 from tests.engines import TINY_CARD, installed
 
