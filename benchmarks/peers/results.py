@@ -71,20 +71,12 @@ def markdown(record: PeersRecord, folder: Path) -> str:
     """
     own = record.entry(record.reference)
     device = record.environment.device
-    height, width = record.size_hw
     lines = [
         "# edgeseg and what others would use",
         "",
         f"<!-- record: {folder.name} -->",
         "",
-        f"`{record.model}` on {record.frames} labelled frames of {width}x{height}, from a frame in memory to its class "
-        "map of that size: each system in a process and an environment of its own, on the same "
-        f"{len(record.settings.cores)} cores of {device.cpu}, in turns within one run of {record.created[:10]} "
-        f"({record.settings.rounds} rounds, {record.settings.turn_s:g} s a turn). FPS is one over the median latency. "
-        "The ratio is that of edgeseg's default INT8 engine to each system, the median over the rounds with its 95 % "
-        f"interval. The peers' quantizers were given the same {record.calibration_frames} frames of the train split; "
-        "edgeseg has ranges of a hundred of its frames and a recipe for INT8, both shipped with it, which passed "
-        "by its drop of mIoU on these labelled frames; what is built here is judged on rendered frames alone.",
+        _introduction(record),
         "",
         *(f"**{flag}**\n" for flag in _headlines(record)),
         *_table(
@@ -127,6 +119,21 @@ def markdown(record: PeersRecord, folder: Path) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _introduction(record: PeersRecord) -> str:
+    """What was measured, and how."""
+    (height, width), device = record.size_hw, record.environment.device
+    return (
+        f"`{record.model}` on {record.frames} labelled frames of {width}x{height}, from a frame in memory to its class "
+        "map of that size: each system in a process and an environment of its own, on the same "
+        f"{len(record.settings.cores)} cores of {device.cpu}, in turns within one run of {record.created[:10]} "
+        f"({record.settings.rounds} rounds, {record.settings.turn_s:g} s a turn). FPS is one over the median latency. "
+        "The ratio is that of edgeseg's default INT8 engine to each system, the median over the rounds with its 95 % "
+        f"interval. The peers' quantizers were given the same {record.calibration_frames} frames of the train split; "
+        "edgeseg has ranges of a hundred of its frames and a recipe for INT8, both shipped with it, which passed "
+        "by its drop of mIoU on these labelled frames; what is built here is judged on rendered frames alone."
+    )
 
 
 def written_again(text: str) -> str:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -15,12 +15,12 @@ from edgeseg.backends.kernels import Kernel
 from edgeseg.backends.session import Output, Session
 from edgeseg.backends.tensorrt.options import TensorRtOptions
 from edgeseg.card import Card, Dialect, Head, Precision, TailLayout, read_card, write_card
+from edgeseg.device.power import Processor
 from edgeseg.errors import EngineMismatch, ModelFileError, UsageError
 from edgeseg.files import atomic_path, sha256_bytes, sha256_file
 
 __all__ = ["REBUILD", "Backend", "Engine", "EngineOptions", "Processor"]
 
-Processor = Literal["cpu", "gpu"]
 REBUILD = "Build it anew on this machine: edgeseg build"
 
 
