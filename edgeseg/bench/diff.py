@@ -39,7 +39,9 @@ UNSURE = (
     "What changed can't be told from what a machine does to the same engine at another hour; measure both in turns: "
     "edgeseg bench OLD NEW"
 )
-UNSURE_IN_TURNS = "The two can't be told apart in so short a time; measure them for longer: edgeseg bench --duration 2m"
+UNSURE_IN_TURNS = (
+    "The two can't be told apart in so short a time; measure them for longer: edgeseg bench OLD NEW --duration 2m"
+)
 OTHER_KERNEL = (
     "The reference kernel, or OpenCV that it comes from, is of different versions in the two, so that nothing is "
     "decided; measure both in turns: edgeseg bench OLD NEW"

@@ -117,6 +117,7 @@ def test_a_machine_that_can_not_be_looked_at_for_a_while_is_looked_at_again(root
         looks = len(watch.moments)
         spend(root)
         wait_until(lambda: len(watch.moments) > looks)
+    assert looks >= 1 and len(watch.moments) > looks
 
 
 @pytest.mark.usefixtures("often")
